@@ -1,0 +1,42 @@
+# `make run` and `make test` are the two commands; both set everything up first.
+PYTHON ?= python3
+BIN := .venv/bin
+WIRE := ../shared/wire/check_wire.py
+STAMP := .venv/.ready
+PYTEST_FLAGS ?= -n 2 --dist loadfile
+
+.PHONY: setup run test lint check wire bench interop clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements/dev.txt hatch_build.py $(wildcard proto/*.proto proto/*/*.proto)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup
+	@$(BIN)/gitaly demo var
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wire: setup
+	$(BIN)/python $(WIRE) proto
+
+check: lint test wire
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv var dist build gitaly/_pb .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""A Git storage node that speaks Gitaly's gRPC protocol."""
