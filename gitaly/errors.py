@@ -7,6 +7,8 @@ log only. Which gRPC status belongs to which class is known to `gitaly.rpc` alon
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from google.protobuf.message import Message
+
 
 class NodeError(Exception):
     """Something went wrong in a way that the node foresaw."""
@@ -15,6 +17,7 @@ class NodeError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata = metadata
+        self.details: tuple[Message, ...] = ()  # structured details for the client
 
     def __str__(self) -> str:
         return self.message
@@ -66,6 +69,14 @@ class DataLoss(NodeError):
 
 class Unimplemented(NodeError):
     """The node does not offer this."""
+
+
+class Unauthenticated(NodeError):
+    """Nobody said who is calling."""
+
+
+class PermissionDenied(NodeError):
+    """Somebody said who is calling, and it is not believed."""
 
 
 @contextmanager

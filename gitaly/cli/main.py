@@ -1,0 +1,76 @@
+"""`gitaly`: the node, and what an operator asks it."""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from gitaly.version import VERSION
+
+
+class _Commands(click.Group):
+    """`gitaly config.toml` means `gitaly serve config.toml`."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        if len(arguments) == 1 and arguments[0] not in self.commands:
+            first = arguments[0]
+            if not first.startswith("-"):
+                arguments = ["serve", first]
+        return super().parse_args(context, arguments)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "-v", "--version", message="Gitaly, version %(version)s")
+def gitaly() -> None:
+    """A Git storage node that speaks Gitaly's gRPC protocol."""
+
+
+@gitaly.command()
+@click.argument("config")
+def serve(config: str) -> NoReturn:
+    """Run the node that the file CONFIG describes."""
+    from gitaly.cli.serve import serve_file  # noqa: PLC0415  # gRPC is loaded by who needs it
+
+    sys.exit(serve_file(config))
+
+
+@gitaly.command()
+@click.argument("directory", default="var")
+def demo(directory: str) -> NoReturn:
+    """Run a node of its own, with everything below DIRECTORY and no GitLab."""
+    from gitaly.cli.demo import serve_demo  # noqa: PLC0415
+
+    sys.exit(serve_demo(directory))
+
+
+@gitaly.command()
+@click.argument("config")
+def check(config: str) -> NoReturn:
+    """Say whether the node that CONFIG describes can work."""
+    from gitaly.cli.check import check_file  # noqa: PLC0415
+
+    sys.exit(check_file(config))
+
+
+@gitaly.group()
+def configuration() -> None:
+    """Questions about configuration files."""
+
+
+@configuration.command()
+def validate() -> NoReturn:
+    """Read a configuration on standard input and print everything that is wrong with it."""
+    from gitaly.config import validate_text  # noqa: PLC0415
+
+    outcome = validate_text(sys.stdin.buffer.read())
+    sys.stdout.write(outcome.stdout)
+    sys.stderr.write(outcome.stderr)
+    sys.exit(outcome.exit_code)
+
+
+def main(arguments: Any = None) -> NoReturn:  # Any: click's own type for argument lists
+    """The console script."""
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # children come from posix_spawn
+    gitaly(arguments)
+    sys.exit(0)

@@ -1,0 +1,193 @@
+"""The composition root: builds every object of a node from its configuration."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+from prometheus_client import CollectorRegistry, Counter
+
+from gitaly.config import Config
+from gitaly.git import Git, PosixSpawner, Processes, PrometheusCommandMetrics, find_git
+from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
+from gitaly.observe.log import Logger
+from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
+from gitaly.rpc.access_log import AccessLog
+from gitaly.rpc.core import Core
+from gitaly.rpc.metrics import RpcMetrics
+from gitaly.rpc.server import make_handlers
+from gitaly.rpc.steps import Steps
+from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.fetches import GitProtocol, NegotiationMetrics
+from gitaly.services.health import HealthServicer
+from gitaly.services.pushes import PushPolicy
+from gitaly.services.reflection import ReflectionServicer
+from gitaly.services.smarthttp import SmartHTTPServicer
+from gitaly.services.ssh import SSHServicer
+from gitaly.serving import Serving
+from gitaly.start_log import announce, is_standalone
+from gitaly.storage import Storages
+from gitaly.tls import server_context
+from gitaly.transport.connections import Connections
+from gitaly.transport.listener import Endpoint, Listener
+from gitaly.version import VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node that serves."""
+
+    serving: Serving
+    registry: CollectorRegistry
+    metrics_port: int | None  # where Prometheus finds it
+
+    def port(self, kind: str) -> int:
+        """The TCP port of the listener of a kind, "tcp" or "tls"."""
+        return next(x.port for x in self.serving.listeners if x.endpoint.kind == kind)
+
+
+@asynccontextmanager
+async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
+    """A node for the length of the block. It ends with the block, at once; to drain it, stop
+    its `serving` before.
+
+    Raises NodeError with a text for the operator if it cannot start.
+    """
+    async with AsyncExitStack() as stack:
+        node = await _build(config, logger, stack)
+        try:
+            await node.serving.start()
+            yield node
+        finally:
+            await node.serving.stop(0, asyncio.Event())
+
+
+async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
+    registry = make_registry()
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    metrics = PrometheusCommandMetrics(registry, binary.version.text)
+    processes = Processes(PosixSpawner(), metrics)
+    git = Git(
+        binary,
+        processes,
+        environment=os.environ,
+        cpus=os.cpu_count() or 1,
+        admin_config=[(setting.key, setting.value) for setting in config.git.config],
+    )
+    connections, health, running = Connections(), HealthServicer(), set[Call]()
+    contract = node_services()
+    servicers = [
+        health,
+        ReflectionServicer([*contract, HealthServicer.SERVICE]),
+        *_servicers(config, git, registry, logger),
+    ]
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    steps = Steps(
+        metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
+        access_log=AccessLog(logger),
+        auth=Authenticator(_policy(config), registry, time.time),
+        running=running,
+        logger=logger,
+    )
+    handlers = make_handlers(methods, servicers, steps, connections.by_peer)
+    core = Core(runtime.socket("grpc"), [handlers])
+    internal_core = Core(runtime.socket("grpc-intern"), [handlers])
+    listen = _listeners(connections, registry, logger)
+    metrics_port = None
+    if config.prometheus_listen_addr:
+        metrics_port = stack.enter_context(
+            metrics_endpoint(config.prometheus_listen_addr, registry)
+        )
+    serving = Serving(
+        listeners=[listen(endpoint, core) for endpoint in _endpoints(config, runtime)],
+        internal=listen(
+            Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True),
+            internal_core,
+        ),
+        core=core,
+        internal_core=internal_core,
+        connections=connections,
+        running=running,
+        health=health,
+        processes=processes,
+        logger=logger,
+    )
+    return Node(serving=serving, registry=registry, metrics_port=metrics_port)
+
+
+def _servicers(
+    config: Config, git: Git, registry: CollectorRegistry, logger: Logger
+) -> Iterator[Any]:
+    storages = Storages([(storage.name, storage.path) for storage in config.storages])
+    pushes = PushPolicy(is_standalone=is_standalone(config))
+    protocol = GitProtocol(registry, logger)
+    yield SSHServicer(
+        storages,
+        git,
+        pushes=pushes,
+        protocol=protocol,
+        metrics=NegotiationMetrics(registry, "ssh"),
+        upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
+        upload_archive_seconds=config.timeout.upload_archive_negotiation.total_seconds(),
+        logger=logger,
+    )
+    yield SmartHTTPServicer(
+        storages,
+        git,
+        pushes=pushes,
+        protocol=protocol,
+        metrics=NegotiationMetrics(registry, "smarthttp"),
+        logger=logger,
+    )
+
+
+def _standard() -> Iterator[Method]:
+    """Services that every gRPC server has."""
+    for file in (health_pb2, reflection_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            yield from map(method_of, service.methods)
+
+
+def _policy(config: Config) -> AuthPolicy:
+    secret = config.auth.secret.encode("utf-8", "surrogateescape")
+    return AuthPolicy(secret=secret, transitioning=config.auth.transitioning)
+
+
+def _endpoints(config: Config, runtime: RuntimeDirectory) -> Iterator[Endpoint]:
+    if config.socket_path:
+        yield Endpoint(kind="unix", address=config.socket_path)
+    if config.listen_addr:
+        yield Endpoint(kind="tcp", address=config.listen_addr)
+    if config.tls_listen_addr:
+        context = server_context(config.tls, runtime)
+        yield Endpoint(kind="tls", address=config.tls_listen_addr, tls=context)
+
+
+def _listeners(
+    connections: Connections, registry: CollectorRegistry, logger: Logger
+) -> Callable[[Endpoint, Core], Listener]:
+    accepted = Counter(
+        "gitaly_connections_total",
+        "Total number of connections accepted by this Gitaly process",
+        ["type"],
+        registry=registry,
+    )
+
+    def listener(endpoint: Endpoint, core: Core) -> Listener:
+        return Listener(
+            endpoint,
+            core_path=core.path,
+            connections=connections,
+            on_accept=lambda kind: accepted.labels(kind).inc(),
+            logger=logger,
+        )
+
+    return listener

@@ -1,0 +1,15 @@
+"""What every call passes through, and what a service gets to see of it."""
+
+from gitaly.rpc.auth import Authenticator, AuthPolicy, make_token
+from gitaly.rpc.call import Call
+from gitaly.rpc.contract import Method, method_of, node_services
+
+__all__ = [
+    "AuthPolicy",
+    "Authenticator",
+    "Call",
+    "Method",
+    "make_token",
+    "method_of",
+    "node_services",
+]

@@ -1,0 +1,135 @@
+"""Token authentication, version 2: an HMAC over the time, good for thirty seconds around it.
+
+Source: Gitaly, auth/token.go and internal/gitaly/server/auth/auth.go.
+"""
+
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+from gitaly.errors import NodeError, PermissionDenied, Unauthenticated
+
+VALIDITY_SECONDS: Final = 30
+NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+INT64: Final = range(-(2**63), 2**63)
+
+
+class WrongToken(PermissionDenied):
+    """The token was understood and is not good; `reason` is a label of a metric."""
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        super().__init__(f"permission denied: {text or reason}")
+        self.reason = reason
+
+
+def make_token(secret: bytes, now: float) -> str:
+    """The value of an `authorization` header that is good around now (seconds since 1970)."""
+    stamp = str(int(now))
+    return f"Bearer v2.{_signature(secret, stamp)}.{stamp}"
+
+
+def check_token(header: str | None, secret: bytes, now: float) -> None:
+    """Accept a header or raise Unauthenticated (nothing to judge) or PermissionDenied."""
+    version, signature, stamp = _parts(header)
+    if version != "v2":
+        raise PermissionDenied("permission denied: invalid token version")
+    if not hmac.compare_digest(signature, hmac.digest(secret, stamp.encode(), "sha256")):
+        raise WrongToken("wrong hmac signature")
+    issued = _seconds(stamp)
+    if issued + VALIDITY_SECONDS < now:
+        raise WrongToken("token has expired")
+    if issued - VALIDITY_SECONDS > now:
+        raise WrongToken("token's validity window is in future")
+
+
+def _signature(secret: bytes, stamp: str) -> str:
+    return hmac.digest(secret, stamp.encode(), "sha256").hex()
+
+
+def _parts(header: str | None) -> tuple[str, bytes, str]:
+    scheme, _, token = (header or "").partition(" ")
+    parts = token.split(".", 2)
+    if scheme.lower() != "bearer" or len(parts) != 3:
+        raise Unauthenticated("authentication required")
+    version, signature, stamp = parts
+    if version != "v2":
+        return version, b"", stamp
+    try:
+        return version, bytes.fromhex(signature), stamp
+    except ValueError:
+        raise Unauthenticated("authentication required") from None
+
+
+def _seconds(stamp: str) -> int:
+    if not NUMBER.fullmatch(stamp):
+        why = "invalid syntax"
+    elif int(stamp) not in INT64:
+        why = "value out of range"
+    else:
+        return int(stamp)
+    text = f'cannot parse timestamp: strconv.ParseInt: parsing "{stamp}": {why}'
+    raise WrongToken("cannot parse timestamp", text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthPolicy:
+    """Who is let in."""
+
+    secret: bytes = b""  # empty: everybody
+    transitioning: bool = False  # judge and count, but let everybody in
+
+
+class Authenticator:
+    """Judges the header of each call and counts the verdicts, with Gitaly's label values."""
+
+    def __init__(
+        self, policy: AuthPolicy, registry: CollectorRegistry, clock: Callable[[], float]
+    ) -> None:
+        self._policy = policy
+        self._clock = clock  # seconds since 1970
+        verdicts = Counter(
+            "gitaly_authentications_total",
+            "Counts of of Gitaly request authentication attempts",
+            ["enforced", "status"],
+            registry=registry,
+        )
+        enforced = "false" if policy.transitioning else "true"
+        statuses = (
+            "server disabled authentication",
+            "ok",
+            "would be ok",
+            "unauthenticated",
+            "denied",
+            "invalid",
+        )
+        self._verdicts = {status: verdicts.labels(enforced, status) for status in statuses}
+        self._errors = Counter(
+            "gitaly_authentication_errors_total",
+            "Counts of of Gitaly request authentication errors",
+            ["version", "error"],
+            registry=registry,
+        )
+
+    def check(self, header: str | None) -> None:
+        """Let a call in, or raise; raises nothing while transitioning."""
+        if not self._policy.secret:
+            self._verdicts["server disabled authentication"].inc()
+            return
+        try:
+            check_token(header, self._policy.secret, self._clock())
+        except NodeError as error:
+            self._count(error)
+            if not self._policy.transitioning:
+                raise
+        else:
+            self._verdicts["would be ok" if self._policy.transitioning else "ok"].inc()
+
+    def _count(self, error: NodeError) -> None:
+        if isinstance(error, WrongToken):
+            self._errors.labels("v2", error.reason).inc()
+        refused = isinstance(error, PermissionDenied)
+        self._verdicts["denied" if refused else "unauthenticated"].inc()

@@ -1,0 +1,55 @@
+"""One call while it runs: what is known about it, and what it has done so far."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from gitaly.git.account import Account
+from gitaly.rpc.contract import Method
+from gitaly.rpc.status import SUCCESS, Outcome
+
+
+class Connection(Protocol):
+    """The connection that a call came in on, as far as `rpc` cares."""
+
+    @property
+    def peer_address(self) -> str:
+        """Where the client is: "127.0.0.1:4711", or empty for a unix socket."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
+    """What a service may know about its caller, and where it leaves what the log shall show."""
+
+    method: Method
+    metadata: Mapping[str, str]  # the first value of each key; binary values are left out
+    all_metadata: Sequence[tuple[str, str | bytes]]
+    started: float  # monotonic seconds
+    deadline: float | None = None  # monotonic seconds; None if the client set none
+    connection: Connection | None = None  # None where the core itself accepted the connection
+    account: Account
+    log_fields: dict[str, object] = field(default_factory=dict)
+    first_request: Message | None = None
+    received_messages: int = 0
+    received_bytes: int = 0
+    sent_messages: int = 0
+    sent_bytes: int = 0
+    outcome: Outcome = SUCCESS
+    reply: bytes = b""  # the one response of a call without a server stream
+
+    @property
+    def correlation_id(self) -> str:
+        """What ties the log lines of all GitLab components about one request together."""
+        return self.account.correlation_id
+
+    def last(self, key: str) -> str | None:
+        """The last value of a metadata key; proxies append theirs."""
+        values = [v for k, v in self.all_metadata if k == key and isinstance(v, str)]
+        return values[-1] if values else None
+
+    def single(self, key: str) -> str:
+        """The value of a key that may be given once; empty if it is missing or given twice."""
+        values = [v for k, v in self.all_metadata if k == key and isinstance(v, str)]
+        return values[0] if len(values) == 1 else ""

@@ -1,0 +1,134 @@
+"""What every call passes through, from the outside in. `Steps.list` is the list to read."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from gitaly.errors import NodeError
+from gitaly.git.account import ACCOUNT
+from gitaly.observe.log import Logger
+from gitaly.rpc.access_log import AccessLog, client_of
+from gitaly.rpc.auth import Authenticator
+from gitaly.rpc.call import Call
+from gitaly.rpc.metrics import RpcMetrics
+from gitaly.rpc.status import Outcome, outcome_of
+
+Handler = Callable[[Call], Awaitable[None]]
+Step = Callable[[Handler], Handler]
+
+HEALTH: Final = "grpc.health.v1.Health"
+CORRELATION_ID: Final = "x-gitlab-correlation-id"
+# What is passed on to logs, git's environment and other servers: short, and nothing but print.
+SOUND_ID: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
+
+
+class Steps:
+    """The steps of one server, built once and wrapped around the handler of each method."""
+
+    def __init__(
+        self,
+        *,
+        metrics: RpcMetrics,
+        access_log: AccessLog,
+        auth: Authenticator,
+        running: set[Call],  # kept up to date here, read by whoever wants to know
+        logger: Logger,
+    ) -> None:
+        self._running = running
+        self._metrics = metrics
+        self._access_log = access_log
+        self._auth = auth
+        self._logger = logger
+
+    @property
+    def list(self) -> Sequence[Step]:
+        """Outermost first. Limits will stand below authentication, so that tokens can't expire
+        in a queue; a failure of any step below `report` is counted and logged like any other."""
+        return (
+            self.identify,  # correlation id, account of git children
+            self.report,  # metrics and the access log
+            self.decide,  # error → status; a bug → INTERNAL, with its traceback in the log only
+            self.authenticate,
+        )
+
+    def around(self, handler: Handler) -> Handler:
+        """Wrap the handler of a method."""
+        for step in reversed(self.list):
+            handler = step(handler)
+        return handler
+
+    def identify(self, inner: Handler) -> Handler:
+        """Give the call its correlation id: the client's, else a new one."""
+
+        async def handler(call: Call) -> None:
+            given = call.metadata.get(CORRELATION_ID, "")
+            call.account.correlation_id = given if SOUND_ID.fullmatch(given) else uuid.uuid4().hex
+            ACCOUNT.set(call.account)
+            await inner(call)
+
+        return handler
+
+    def report(self, inner: Handler) -> Handler:
+        """Count the call and log its end, however it ends."""
+
+        async def handler(call: Call) -> None:
+            self._metrics.call_started(call)
+            self._running.add(call)
+            try:
+                await inner(call)
+            finally:
+                self._running.discard(call)
+                client = client_of(call)
+                self._metrics.call_ended(call, client)
+                if self._access_log.covers(call.method):
+                    self._access_log.finished(call, client)
+
+        return handler
+
+    def decide(self, inner: Handler) -> Handler:
+        """Turn what was raised into the outcome of the call."""
+
+        async def handler(call: Call) -> None:
+            try:
+                await inner(call)
+            except asyncio.CancelledError as error:
+                call.outcome = _ended(call, outcome_of(error, call.correlation_id))
+                raise  # swallowed, it would leak memory of the gRPC core (grpc/grpc#43360)
+            except NodeError as error:
+                call.outcome = _ended(call, outcome_of(error, call.correlation_id))
+            except Exception as error:
+                self._logger.error(
+                    "call failed in a way nobody foresaw",
+                    correlation_id=call.correlation_id,
+                    method=call.method.path,
+                    traceback=_traceback(error),
+                )
+                call.outcome = _ended(call, outcome_of(error, call.correlation_id))
+
+        return handler
+
+    def authenticate(self, inner: Handler) -> Handler:
+        """Let nobody in without a good token, where one is configured; health is for everybody."""
+
+        async def handler(call: Call) -> None:
+            if call.method.service != HEALTH:
+                self._auth.check(call.metadata.get("authorization"))
+            await inner(call)
+
+        return handler
+
+
+def _ended(call: Call, outcome: Outcome) -> Outcome:
+    """The deadline of the client wins over any other code, as with the reference; text is kept."""
+    if call.deadline is None or time.monotonic() < call.deadline:
+        return outcome
+    return outcome.as_deadline_exceeded()
+
+
+def _traceback(error: Exception) -> str:
+    import traceback  # only when a bug shows itself
+
+    return "".join(traceback.format_exception(error))

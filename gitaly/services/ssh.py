@@ -1,0 +1,150 @@
+"""SSHService: fetch, push and archive as over SSH; called by GitLab Shell and by other nodes."""
+
+from collections.abc import AsyncIterator
+
+from gitaly._pb.shared_pb2 import ExitStatus
+from gitaly._pb.ssh_pb2 import (
+    SSHReceivePackRequest,
+    SSHReceivePackResponse,
+    SSHUploadArchiveRequest,
+    SSHUploadArchiveResponse,
+    SSHUploadPackWithSidechannelRequest,
+    SSHUploadPackWithSidechannelResponse,
+)
+from gitaly.errors import Cancelled, Internal, InvalidRequest
+from gitaly.git import NO_HOOKS, PIPE, Git, go_quoted
+from gitaly.git.error_text import ErrorText
+from gitaly.git.transfer import feeding, merged
+from gitaly.git.upload_pack import (
+    HUNG_UP,
+    Fetch,
+    NegotiationLimit,
+    judge_negotiation,
+    serve_stateful,
+)
+from gitaly.observe.log import Logger
+from gitaly.rpc import Call
+from gitaly.services.fetches import (
+    BUNDLE_URI_OFF,
+    GitProtocol,
+    NegotiationMetrics,
+    config_options,
+    report,
+    statistics_of,
+)
+from gitaly.services.pushes import PushPolicy
+from gitaly.services.sidechannels import sidechannel_of
+from gitaly.services.streams import first_request, inputs
+from gitaly.storage import Storages
+from gitaly.transport import sideband
+from gitaly.transport.negotiation import END_OF_ARGUMENTS
+
+
+class SSHServicer:
+    """What a client of git speaks with over SSH."""
+
+    SERVICE = "gitaly.SSHService"
+
+    def __init__(
+        self,
+        storages: Storages,
+        git: Git,
+        *,
+        pushes: PushPolicy,
+        protocol: GitProtocol,
+        metrics: NegotiationMetrics,
+        upload_pack_seconds: float,  # until a fetch must be negotiated
+        upload_archive_seconds: float,
+        logger: Logger,
+    ) -> None:
+        self._storages = storages
+        self._git = git
+        self._pushes = pushes
+        self._protocol = protocol
+        self._metrics = metrics
+        self._upload_pack_seconds = upload_pack_seconds
+        self._upload_archive_seconds = upload_archive_seconds
+        self._logger = logger
+
+    async def SSHUploadPackWithSidechannel(
+        self, request: SSHUploadPackWithSidechannelRequest, call: Call
+    ) -> SSHUploadPackWithSidechannelResponse:
+        # The word is the reference's, and so is opening the sidechannel before any check.
+        async with sidechannel_of(call, "opennig sidechannel", retryable=False) as peer:
+            fetch = Fetch(
+                repository=self._storages.existing(request.repository),
+                config=[*config_options(request.git_config_options), BUNDLE_URI_OFF],
+                env=self._protocol.environment(request.git_protocol, call),
+            )
+            try:
+                await serve_stateful(self._git, fetch, peer, self._upload_pack_seconds)
+            finally:
+                report(fetch, call, self._metrics, self._logger)
+        return SSHUploadPackWithSidechannelResponse(
+            packfile_negotiation_statistics=statistics_of(fetch.negotiation)
+        )
+
+    async def SSHReceivePack(
+        self, requests: AsyncIterator[SSHReceivePackRequest], call: Call
+    ) -> AsyncIterator[SSHReceivePackResponse]:
+        first = await first_request(requests)
+        if not first.gl_id:
+            raise InvalidRequest("empty GlId")
+        if first.stdin:
+            raise InvalidRequest("non-empty data in first request")
+        repository = self._storages.existing(first.repository)
+        self._pushes.check(call)
+        stderr = ErrorText()
+        async with self._git.run(
+            "receive-pack",
+            repository=repository,
+            config=config_options(first.git_config_options),
+            env=self._protocol.environment(first.git_protocol, call),
+            args=[repository.path],
+            hooks=NO_HOOKS,
+            stdin=PIPE,
+            stderr=PIPE,
+        ) as child:
+            assert child.stdout is not None
+            async with feeding(child, inputs(requests, "stdin")):
+                async for band, piece in merged(child.stdout, child.stderr, stderr):
+                    if band == sideband.STDOUT:
+                        yield SSHReceivePackResponse(stdout=piece)
+                    else:
+                        yield SSHReceivePackResponse(stderr=piece)
+                ended = await child.wait()
+        if ended:
+            return  # no exit status: its absence is success
+        yield SSHReceivePackResponse(exit_status=ExitStatus(value=ended.number))
+        if stderr.value() == HUNG_UP:
+            raise Cancelled("user canceled the push")
+        raise Internal(f"cmd wait: {ended}")
+
+    async def SSHUploadArchive(
+        self, requests: AsyncIterator[SSHUploadArchiveRequest], _: Call
+    ) -> AsyncIterator[SSHUploadArchiveResponse]:
+        first = await first_request(requests)
+        repository = self._storages.existing(first.repository)
+        if first.stdin:
+            raise InvalidRequest("non-empty stdin in first request")
+        stderr = ErrorText()
+        limit = NegotiationLimit(END_OF_ARGUMENTS, self._upload_archive_seconds)
+        async with self._git.run(
+            "upload-archive", repository=repository, args=[repository.path], stdin=PIPE, stderr=PIPE
+        ) as child:
+            assert child.stdout is not None
+            with limit.of(child):
+                async with feeding(child, inputs(requests, "stdin"), (limit.watcher.feed,)):
+                    async for band, piece in merged(child.stdout, child.stderr, stderr):
+                        if band == sideband.STDOUT:
+                            yield SSHUploadArchiveResponse(stdout=piece)
+                        else:
+                            yield SSHUploadArchiveResponse(stderr=piece)
+                    ended = await child.wait()
+        judge_negotiation(limit, "upload-archive")
+        if not ended and stderr.value() == HUNG_UP:
+            raise Cancelled("running upload-archive: user canceled the request")
+        yield SSHUploadArchiveResponse(exit_status=ExitStatus(value=ended.number))
+        if not ended:
+            said = go_quoted(stderr.value())
+            raise Internal(f"send: cmd wait: {ended}, stderr: {said}")

@@ -1,0 +1,46 @@
+"""The node's side of TLS."""
+
+import os
+import ssl
+
+from gitaly.config import TLSConfig, TLSVersion
+from gitaly.errors import NodeError
+from gitaly.runtime_dir import RuntimeDirectory
+
+
+class UnusableCertificate(NodeError):
+    """Certificate and key do not make a server."""
+
+
+def server_context(config: TLSConfig, runtime: RuntimeDirectory) -> ssl.SSLContext:
+    """Certificate, key and lowest version of a listener; read once. Raises UnusableCertificate.
+
+    Clients need not offer ALPN; those that do are offered h2. No client certificate is asked for.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = (
+        ssl.TLSVersion.TLSv1_3
+        if config.min_version is TLSVersion.TLS_1_3
+        else ssl.TLSVersion.TLSv1_2
+    )
+    context.set_alpn_protocols(["h2"])
+    try:
+        if config.key:
+            _load_inline_key(context, config, runtime)
+        else:
+            context.load_cert_chain(config.certificate_path, config.key_path)
+    except (OSError, ssl.SSLError) as error:
+        raise UnusableCertificate(f"load certificate: {error}") from error
+    return context
+
+
+def _load_inline_key(context: ssl.SSLContext, config: TLSConfig, runtime: RuntimeDirectory) -> None:
+    """OpenSSL reads keys from files only; this one lives as long as the reading takes."""
+    path = os.path.join(runtime.path, "tls-key")
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "w") as file:
+            file.write(config.key)
+        context.load_cert_chain(config.certificate_path, path)
+    finally:
+        os.unlink(path)
