@@ -1,0 +1,158 @@
+"""Moves bytes between git and whoever asked for them, and stops git when they are slow."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final, Protocol
+
+from gitaly.errors import NodeError
+from gitaly.git.error_text import ErrorText
+from gitaly.git.pipes import PipeReader, PipeWriter
+from gitaly.git.process import Child
+from gitaly.tasks import background
+from gitaly.transport import sideband
+
+PIECE_BYTES: Final = 256 * 1024
+MESSAGE_BYTES: Final = 128 * 1024  # of bulk data in one gRPC message
+Buffers = Sequence[bytes | memoryview]
+Observer = Callable[[memoryview], None]
+
+
+class Sink(Protocol):
+    """Where git's output goes."""
+
+    async def room(self, at_least: int = 1) -> int:
+        """How many bytes are taken now; waits for it. Raises ConnectionError."""
+        ...
+
+    def write(self, buffers: Buffers) -> None:
+        """Send; the buffers may change once this returns. Raises ConnectionError."""
+
+
+async def pump(source: PipeReader, sink: Sink) -> int:
+    """Move everything, uncopied and unframed; the number of bytes. Raises ConnectionError."""
+    return await _pump(source, sink, 1, lambda room: room, lambda piece: [piece])
+
+
+async def pump_band(
+    source: PipeReader, sink: Sink, band: int, keep: ErrorText | None = None
+) -> int:
+    """Move everything as packets of a side-band; the bytes sent. `keep`: remembers a beginning.
+
+    Raises ConnectionError.
+    """
+
+    def framed(piece: memoryview) -> Buffers:
+        if keep is not None:
+            keep.feed(bytes(piece))
+        return sideband.frames(band, piece)
+
+    return await _pump(source, sink, sideband.HEADER_SIZE + 1, _room_in_packets, framed)
+
+
+def _room_in_packets(room: int) -> int:
+    """How much data fit into so many bytes of packets."""
+    packets = -(-room // (sideband.MAX_DATA + sideband.HEADER_SIZE))
+    return room - packets * sideband.HEADER_SIZE
+
+
+async def _pump(
+    source: PipeReader,
+    sink: Sink,
+    least: int,
+    usable: Callable[[int], int],
+    framed: Callable[[memoryview], Buffers],
+) -> int:
+    """Read what is there, as far as the sink takes it: never wait to fill a buffer."""
+    buffer = memoryview(bytearray(PIECE_BYTES))
+    moved = 0
+    while True:
+        room = usable(min(await sink.room(least), PIECE_BYTES))
+        try:
+            size = os.readv(source.fd, [buffer[:room]])
+        except BlockingIOError:
+            await source.readable()
+            continue
+        if not size:
+            return moved
+        buffers = framed(buffer[:size])
+        sink.write(buffers)
+        moved += sum(map(len, buffers))
+        await asyncio.sleep(0)  # a fast client must not keep the loop from the others
+
+
+async def feed(
+    pieces: AsyncIterator[memoryview] | AsyncIterator[bytes],
+    stdin: PipeWriter,
+    observers: Sequence[Observer] = (),
+) -> None:
+    """Write to git what comes, showing it to the observers first, and close at the end.
+
+    A git that reads no more has its reasons; its exit tells them. What the source raises is
+    raised, after git's input has been closed: git then sees a client that hung up.
+    """
+    try:
+        async for piece in pieces:
+            view = memoryview(piece)
+            for observe in observers:
+                observe(view)
+            await stdin.write(view)
+    except (BrokenPipeError, ValueError):
+        return  # ValueError: git has ended and our end is closed
+    finally:
+        with suppress(ValueError):
+            stdin.close()
+
+
+async def merged(
+    stdout: PipeReader, stderr: PipeReader | None, keep: ErrorText
+) -> AsyncIterator[tuple[int, bytes]]:
+    """What git writes, as (band, piece) in the order in which it comes, up to the end of both.
+
+    Nothing is read ahead while the caller works, but one piece of each. `keep` remembers the
+    beginning of stderr.
+    """
+    pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=1)
+
+    async def read(source: PipeReader, band: int) -> None:
+        while piece := await source.read(MESSAGE_BYTES):
+            if band == sideband.STDERR:
+                keep.feed(piece)
+            await pieces.put((band, piece))
+        await pieces.put((band, b""))
+
+    sources = [(stdout, sideband.STDOUT)]
+    if stderr is not None:
+        sources.append((stderr, sideband.STDERR))
+    async with AsyncExitStack() as stack:
+        for source, band in sources:
+            await stack.enter_async_context(background(read(source, band)))
+        open_sources = len(sources)
+        while open_sources:
+            band, piece = await pieces.get()
+            if piece:
+                yield band, piece
+            else:
+                open_sources -= 1
+
+
+@asynccontextmanager
+async def feeding(
+    child: Child,
+    pieces: AsyncIterator[memoryview] | AsyncIterator[bytes],
+    observers: Sequence[Observer] = (),
+) -> AsyncIterator[None]:
+    """Feed git beside the block, which ends when git does: git may not read to the end.
+
+    A client that breaks off is not an error here: git sees the end of its input, and says what
+    that means.
+    """
+
+    async def run() -> None:
+        assert child.stdin is not None
+        with suppress(ConnectionError, NodeError):
+            await feed(pieces, child.stdin, observers)
+
+    async with background(run()):
+        yield

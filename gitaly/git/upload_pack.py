@@ -1,0 +1,162 @@
+"""git upload-pack for a client on a sidechannel, over SSH and over HTTP."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypedDict
+
+from gitaly.errors import Cancelled, DeadlineExceeded, FailedPrecondition, Internal
+from gitaly.git.command import Git
+from gitaly.git.error_text import ErrorText
+from gitaly.git.paths import RepositoryPaths
+from gitaly.git.process import GRACE_SECONDS, Child
+from gitaly.git.quoting import go_quoted
+from gitaly.git.stdio import PIPE
+from gitaly.git.transfer import Sink, feeding, pump, pump_band
+from gitaly.tasks import background
+from gitaly.transport import sideband
+from gitaly.transport.negotiation import DONE, Negotiation, NegotiationParser, PacketWatcher
+
+HUNG_UP: Final = b"fatal: the remote end hung up unexpectedly\n"
+
+
+class Peer(Sink, Protocol):
+    """The client: a sink that also sends."""
+
+    def input(self) -> AsyncIterator[memoryview]:
+        """What git shall read."""
+        ...
+
+
+class FetchOptions(TypedDict):
+    """Options of `Git.run` that every upload-pack has."""
+
+    repository: RepositoryPaths
+    config: Sequence[tuple[str, str]]
+    env: Mapping[str, str]
+    args: Sequence[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetch:
+    """One fetch: what is asked for, and what became of it."""
+
+    repository: RepositoryPaths
+    config: Sequence[tuple[str, str]] = ()
+    env: Mapping[str, str] = field(default_factory=dict)  # GIT_PROTOCOL
+    negotiation: Negotiation = field(default_factory=Negotiation)
+    is_parsed: bool = False  # whether `negotiation` is all that was said
+    request_digest: str = ""  # SHA-1 of the client's bytes, hex
+    response_bytes: int = 0
+
+    def options(self) -> "FetchOptions":
+        """What git is told."""
+        return {
+            "repository": self.repository,
+            "config": self.config,
+            "env": self.env,
+            "args": [self.repository.path],
+        }
+
+
+class NegotiationLimit:
+    """The time in which a client must have said what it wants; stops git when it is over."""
+
+    def __init__(self, last_words: bytes, seconds: float | None) -> None:
+        self.is_over = False
+        self.watcher = PacketWatcher(last_words)
+        self._seconds = seconds  # None: no limit
+
+    @contextmanager
+    def of(self, child: Child) -> Iterator[None]:
+        """A block for the length of which the clock ticks."""
+        if self._seconds is None:
+            yield
+            return
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._check, child)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _check(self, child: Child) -> None:
+        if not self.watcher.is_finished:
+            self.is_over = True
+            child.stop(GRACE_SECONDS)
+
+
+async def serve_stateful(
+    git: Git, fetch: Fetch, peer: Peer, negotiation_seconds: float | None
+) -> None:
+    """A fetch over SSH: output in side-bands, errors on band 2, negotiation within a time.
+
+    Raises Internal, Cancelled (the client hung up) or DeadlineExceeded.
+    """
+    limit, parser, stderr = (
+        NegotiationLimit(DONE, negotiation_seconds),
+        NegotiationParser(),
+        ErrorText(),
+    )
+    run = git.run("upload-pack", stdin=PIPE, stderr=PIPE, **fetch.options())
+    try:
+        async with run as child:
+            with limit.of(child):
+                async with feeding(child, peer.input(), (parser.feed, limit.watcher.feed)):
+                    fetch.response_bytes = await _pump_bands(child, peer, stderr)
+                    ended = await child.wait()
+    except (ConnectionError, ValueError) as error:  # ValueError: the limit has closed our pipes
+        judge_negotiation(limit, "upload-pack")
+        raise Cancelled("running upload-pack: user canceled the request") from error
+    finally:
+        _note(fetch, parser)
+    judge_negotiation(limit, "upload-pack")
+    if ended:
+        return
+    if stderr.value() == HUNG_UP:
+        raise Cancelled("running upload-pack: user canceled the request")
+    raise Internal(f"running upload-pack: cmd wait: {ended}, stderr: {go_quoted(stderr.value())}")
+
+
+async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
+    """One request of a fetch over HTTP: output as it is. Raises FailedPrecondition."""
+    parser, digest = NegotiationParser(), hashlib.sha1(usedforsecurity=False)
+    run = git.run("upload-pack", stdin=PIPE, flags=["--stateless-rpc"], **fetch.options())
+    try:
+        async with run as child, feeding(child, peer.input(), (parser.feed, digest.update)):
+            assert child.stdout is not None
+            child.stdout.enlarge()
+            fetch.response_bytes = await pump(child.stdout, peer)
+            ended = await child.wait()
+    except ConnectionError as error:
+        raise FailedPrecondition(
+            f"running upload-pack: copying stdout from upload-pack: {error}"
+        ) from error
+    finally:
+        _note(fetch, parser)
+        fetch.request_digest = digest.hexdigest()
+    # A shallow clone ends its first request early, and git calls that an error.
+    if not ended and not parser.saw_deepen:
+        raise FailedPrecondition(f"running upload-pack: waiting for upload-pack: {ended}")
+
+
+def judge_negotiation(limit: NegotiationLimit, name: str) -> None:
+    """Raise DeadlineExceeded if the client took too long, in the reference's words."""
+    if limit.is_over:
+        raise DeadlineExceeded(f"running {name}: waiting for negotiation: context canceled")
+
+
+async def _pump_bands(child: Child, peer: Peer, stderr: ErrorText) -> int:
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdout.enlarge()
+    errors = pump_band(child.stderr, peer, sideband.STDERR, stderr)
+    async with background(errors) as err:
+        return await pump_band(child.stdout, peer, sideband.STDOUT) + await err
+
+
+def _note(fetch: Fetch, parser: NegotiationParser) -> None:
+    parser.at_end()
+    fetch.negotiation = parser.result
+    fetch.is_parsed = parser.error is None

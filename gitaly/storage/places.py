@@ -1,0 +1,21 @@
+"""Where things are in a storage, besides repositories. Source: Gitaly, internal/gitaly/config."""
+
+import os
+from typing import Final
+
+DATA_DIRECTORY: Final = "+gitaly"
+
+
+def temporary_directory(storage_path: str) -> str:
+    """For what lives shorter than a call; swept by `tempdirs`."""
+    return os.path.join(storage_path, DATA_DIRECTORY, "tmp")
+
+
+def cache_directory(storage_path: str) -> str:
+    """For answers that may be computed again."""
+    return os.path.join(storage_path, DATA_DIRECTORY, "cache")
+
+
+def state_directory(storage_path: str) -> str:
+    """For what tells whether cached answers still hold."""
+    return os.path.join(storage_path, DATA_DIRECTORY, "state")
