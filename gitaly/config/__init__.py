@@ -1,0 +1,71 @@
+"""The configuration of a node: typed, with all its errors found at once, each with its key."""
+
+from gitaly.config.durations import format_duration, parse_duration
+from gitaly.config.errors import ConfigError, Problem, TOMLError
+from gitaly.config.inactive import inactive_features
+from gitaly.config.load import load, load_text
+from gitaly.config.model import Config, Origin
+from gitaly.config.report import ValidationOutcome, validate_text
+from gitaly.config.resources import (
+    AdaptiveLimitingConfig,
+    CacheConfig,
+    CgroupsConfig,
+    ConcurrencyConfig,
+    LimitsConfig,
+    PackObjectsCacheConfig,
+    PackObjectsLimitingConfig,
+)
+from gitaly.config.sections import (
+    AuthConfig,
+    DailyMaintenanceConfig,
+    GitConfig,
+    GitlabConfig,
+    GitSetting,
+    HooksConfig,
+    HTTPSettings,
+    LoggingConfig,
+    PrometheusConfig,
+    StorageConfig,
+    TimeoutConfig,
+    TLSConfig,
+    TLSVersion,
+)
+from gitaly.config.startup import require_startable
+from gitaly.config.validate import problems
+
+__all__ = [
+    "AdaptiveLimitingConfig",
+    "AuthConfig",
+    "CacheConfig",
+    "CgroupsConfig",
+    "ConcurrencyConfig",
+    "Config",
+    "ConfigError",
+    "DailyMaintenanceConfig",
+    "GitConfig",
+    "GitSetting",
+    "GitlabConfig",
+    "HTTPSettings",
+    "HooksConfig",
+    "LimitsConfig",
+    "LoggingConfig",
+    "Origin",
+    "PackObjectsCacheConfig",
+    "PackObjectsLimitingConfig",
+    "Problem",
+    "PrometheusConfig",
+    "StorageConfig",
+    "TLSConfig",
+    "TLSVersion",
+    "TOMLError",
+    "TimeoutConfig",
+    "ValidationOutcome",
+    "format_duration",
+    "inactive_features",
+    "load",
+    "load_text",
+    "parse_duration",
+    "problems",
+    "require_startable",
+    "validate_text",
+]

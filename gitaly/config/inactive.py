@@ -1,0 +1,53 @@
+"""What a file may ask for although this version of the node does not do it.
+
+The file loads, so that it can be shared with other nodes; the node says at start what it leaves
+out. A feature that gets built leaves this table.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gitaly.config.model import Config
+
+
+def _has_cgroups(config: Config) -> bool:
+    parent = config.cgroups
+    limits = (parent.memory_bytes, parent.cpu_shares, parent.cpu_quota_us)
+    return bool(parent.repositories.count) or any(limit > 0 for limit in limits)
+
+
+def _has_maintenance(config: Config) -> bool:
+    """A window that the operator chose; the one that a node has by default is not missed."""
+    window = config.daily_maintenance
+    return config.origin.gives("daily_maintenance") and not window.is_disabled
+
+
+INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
+    {
+        "adaptive_limiting": lambda config: config.origin.gives("adaptive_limiting"),
+        "archive_cache": lambda config: config.archive_cache.enabled,
+        "backup": lambda config: config.origin.gives("backup"),
+        "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
+        "cgroups": _has_cgroups,
+        "concurrency": lambda config: bool(config.concurrency),
+        "daily_maintenance": _has_maintenance,
+        "git.signing_key": lambda config: bool(config.git.signing_key),
+        "gitlab": lambda config: bool(config.gitlab.url),
+        "hooks": lambda config: bool(config.hooks.custom_hooks_dir),
+        "load_shedder": lambda config: config.load_shedder.enabled,
+        "logging.sentry_dsn": lambda config: bool(config.logging.sentry_dsn),
+        "offloading": lambda config: config.offloading.enabled,
+        "pack_objects_cache": lambda config: config.pack_objects_cache.enabled,
+        "pack_objects_limiting": lambda config: config.origin.gives("pack_objects_limiting"),
+        "pool_metadata": lambda config: bool(config.pool_metadata.database_path),
+        "raft": lambda config: config.raft.enabled,
+        "transactions": lambda config: config.transactions.enabled,
+        "use_libp2p_yamux": lambda config: config.use_libp2p_yamux,
+    }
+)
+
+
+def inactive_features(config: Config) -> list[str]:
+    """The names of tables and keys that are configured but have no effect, in alphabetic order."""
+    return [name for name, is_configured in INACTIVE.items() if is_configured(config)]

@@ -1,0 +1,157 @@
+"""The tables that describe the node itself: git, storages, logs, access, GitLab.
+
+Defaults here are those that hold before the file is read; `defaults.py` fills in the others.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import ClassVar
+
+from gitaly.config.schema import NO_KEY, Section, Unsigned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitSetting(Section):
+    """One `[[git.config]]` table: a setting for every git command."""
+
+    key: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitConfig(Section):
+    """`[git]`. `bin_path` is honoured by this node: the git to run; empty: the one on PATH."""
+
+    bin_path: str = ""
+    catfile_cache_size: int = 0
+    config: tuple[GitSetting, ...] = ()
+    signing_key: str = ""
+    rotated_signing_keys: tuple[str, ...] = ()
+    committer_email: str = ""
+    committer_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageConfig(Section):
+    """One `[[storage]]` table. The path is lexically clean, not necessarily absolute."""
+
+    name: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig(Section):
+    """`[logging]`."""
+
+    format: str = ""
+    level: str = ""
+    sentry_dsn: str = ""
+    sentry_environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusConfig(Section):
+    """`[prometheus]`. The buckets are upper bounds in seconds; none: no latency histograms."""
+
+    scrape_timeout: timedelta = timedelta(seconds=10)
+    grpc_latency_buckets: tuple[float, ...] = (
+        *(0.001, 0.005, 0.025, 0.1, 0.5),
+        *(1.0, 10.0, 30.0, 60.0, 300.0, 1500.0),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthConfig(Section):
+    """`[auth]`. Ask `secret`, not `token`: the secret may have come from `token_file`."""
+
+    json_without_underscores: ClassVar[bool] = True
+    token: str = field(default="", repr=False)
+    token_file: str = ""
+    transitioning: bool = False
+    token_from_file: str = field(default="", repr=False, metadata=NO_KEY)
+
+    @property
+    def secret(self) -> str:
+        """The shared secret; empty: calls are not authenticated."""
+        return self.token_from_file or self.token
+
+
+class TLSVersion(StrEnum):
+    """The lowest TLS version that a client may offer."""
+
+    TLS_1_2 = "TLS 1.2"
+    TLS_1_3 = "TLS 1.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSConfig(Section):
+    """`[tls]`. `key` is the PEM text itself, `key_path` a file that holds it."""
+
+    certificate_path: str = field(default="", metadata={"json": "cert_path"})
+    key_path: str = ""
+    key: str = field(default="", repr=False)
+    min_version: TLSVersion = TLSVersion.TLS_1_2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPSettings(Section):
+    """`[gitlab.http-settings]`. `read_timeout` is in whole seconds; 0: 300."""
+
+    read_timeout: Unsigned = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
+    ca_path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitlabConfig(Section):
+    """`[gitlab]`: the internal API. An empty `url`: the node runs without a GitLab."""
+
+    url: str = ""
+    relative_url_root: str = ""
+    http_settings: HTTPSettings = field(
+        default_factory=HTTPSettings, metadata={"toml": "http-settings"}
+    )
+    secret_file: str = ""
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitlabShellConfig(Section):
+    """`[gitlab-shell]`: deprecated; two defaults are taken from it."""
+
+    dir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksConfig(Section):
+    """`[hooks]`."""
+
+    custom_hooks_dir: str = ""
+    packobjects_hook_max_proc: Unsigned = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyMaintenanceConfig(Section):
+    """`[daily_maintenance]`. The start is local time; without duration or storages nothing runs."""
+
+    start_hour: Unsigned = 0
+    start_minute: Unsigned = 0
+    duration: timedelta = timedelta(0)
+    storages: tuple[str, ...] = ()
+    disabled: bool = False
+
+    @property
+    def is_disabled(self) -> bool:
+        """True also for what says too little to run: no duration, or no storage."""
+        return self.disabled or not self.duration or not self.storages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutConfig(Section):
+    """`[timeout]`: how long a client may take to negotiate; not how long it may read."""
+
+    upload_pack_negotiation: timedelta = timedelta(0)
+    upload_archive_negotiation: timedelta = timedelta(0)

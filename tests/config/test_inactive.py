@@ -1,0 +1,55 @@
+import pytest
+
+from gitaly.config import inactive_features, load_text
+
+NODE = 'socket_path = "/s"\n[[storage]]\nname = "default"\npath = "/"\n'
+
+
+def test_a_plain_node_leaves_nothing_out() -> None:
+    assert inactive_features(load_text(NODE)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("[adaptive_limiting]\nmemory_threshold = 0.5", "adaptive_limiting"),
+        ("[archive_cache]\nenabled = true", "archive_cache"),
+        ('[backup]\ngo_cloud_url = "gs://x"', "backup"),
+        ('[bundle_uri]\ngo_cloud_url = "gs://x"', "bundle_uri"),
+        ("[cgroups.repositories]\ncount = 1", "cgroups"),
+        ("[cgroups]\nmemory_bytes = 1", "cgroups"),
+        ('[[concurrency]]\nrpc = "x"', "concurrency"),
+        ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
+        ('[git]\nsigning_key = "/k"', "git.signing_key"),
+        ('[gitlab]\nurl = "http://x"', "gitlab"),
+        ('[hooks]\ncustom_hooks_dir = "/h"', "hooks"),
+        ("[load_shedder]\nenabled = true", "load_shedder"),
+        ('[logging]\nsentry_dsn = "https://x"', "logging.sentry_dsn"),
+        ("[offloading]\nenabled = true", "offloading"),
+        ("[pack_objects_cache]\nenabled = true", "pack_objects_cache"),
+        ("[pack_objects_limiting]\nmax_concurrency = 1", "pack_objects_limiting"),
+        ('[pool_metadata]\ndatabase_path = "/x"', "pool_metadata"),
+        ("[raft]\nenabled = true", "raft"),
+        ("[transactions]\nenabled = true", "transactions"),
+    ],
+)
+def test_a_feature_that_is_configured_but_not_active_is_named(text: str, name: str) -> None:
+    assert inactive_features(load_text(NODE + text)) == [name]
+
+
+def test_a_single_key_can_be_named_too() -> None:
+    assert inactive_features(load_text(f"use_libp2p_yamux = true\n{NODE}")) == ["use_libp2p_yamux"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[daily_maintenance]\ndisabled = true",
+        "[archive_cache]\nenabled = false\nmin_occurrences = 5",
+        "[raft]\nenabled = false",
+        '[cgroups]\nmountpoint = "/sys/fs/cgroup"',
+        "[git]\n[hooks]\n[backup]\n[pack_objects_limiting]\n",
+    ],
+)
+def test_a_feature_that_is_switched_off_is_not_missed(text: str) -> None:
+    assert inactive_features(load_text(NODE + text)) == []
