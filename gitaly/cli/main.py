@@ -30,7 +30,7 @@ def gitaly() -> None:
 @click.argument("config")
 def serve(config: str) -> NoReturn:
     """Run the node that the file CONFIG describes."""
-    from gitaly.cli.serve import serve_file  # noqa: PLC0415  # gRPC is loaded by who needs it
+    from gitaly.cli.serve import serve_file
 
     sys.exit(serve_file(config))
 
@@ -39,7 +39,7 @@ def serve(config: str) -> NoReturn:
 @click.argument("directory", default="var")
 def demo(directory: str) -> NoReturn:
     """Run a node of its own, with everything below DIRECTORY and no GitLab."""
-    from gitaly.cli.demo import serve_demo  # noqa: PLC0415
+    from gitaly.cli.demo import serve_demo
 
     sys.exit(serve_demo(directory))
 
@@ -48,7 +48,7 @@ def demo(directory: str) -> NoReturn:
 @click.argument("config")
 def check(config: str) -> NoReturn:
     """Say whether the node that CONFIG describes can work."""
-    from gitaly.cli.check import check_file  # noqa: PLC0415
+    from gitaly.cli.check import check_file
 
     sys.exit(check_file(config))
 
@@ -61,7 +61,7 @@ def configuration() -> None:
 @configuration.command()
 def validate() -> NoReturn:
     """Read a configuration on standard input and print everything that is wrong with it."""
-    from gitaly.config import validate_text  # noqa: PLC0415
+    from gitaly.config import validate_text
 
     outcome = validate_text(sys.stdin.buffer.read())
     sys.stdout.write(outcome.stdout)

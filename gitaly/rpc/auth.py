@@ -12,6 +12,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.errors import NodeError, PermissionDenied, Unauthenticated
+from gitaly.token import make_token as make_token  # the other half of check_token
+from gitaly.token import signature
 
 VALIDITY_SECONDS: Final = 30
 NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -26,18 +28,12 @@ class WrongToken(PermissionDenied):
         self.reason = reason
 
 
-def make_token(secret: bytes, now: float) -> str:
-    """The value of an `authorization` header that is good around now (seconds since 1970)."""
-    stamp = str(int(now))
-    return f"Bearer v2.{_signature(secret, stamp)}.{stamp}"
-
-
 def check_token(header: str | None, secret: bytes, now: float) -> None:
     """Accept a header or raise Unauthenticated (nothing to judge) or PermissionDenied."""
-    version, signature, stamp = _parts(header)
+    version, given, stamp = _parts(header)
     if version != "v2":
         raise PermissionDenied("permission denied: invalid token version")
-    if not hmac.compare_digest(signature, hmac.digest(secret, stamp.encode(), "sha256")):
+    if not hmac.compare_digest(given, signature(secret, stamp)):
         raise WrongToken("wrong hmac signature")
     issued = _seconds(stamp)
     if issued + VALIDITY_SECONDS < now:
@@ -46,20 +42,16 @@ def check_token(header: str | None, secret: bytes, now: float) -> None:
         raise WrongToken("token's validity window is in future")
 
 
-def _signature(secret: bytes, stamp: str) -> str:
-    return hmac.digest(secret, stamp.encode(), "sha256").hex()
-
-
 def _parts(header: str | None) -> tuple[str, bytes, str]:
     scheme, _, token = (header or "").partition(" ")
     parts = token.split(".", 2)
     if scheme.lower() != "bearer" or len(parts) != 3:
         raise Unauthenticated("authentication required")
-    version, signature, stamp = parts
+    version, given, stamp = parts
     if version != "v2":
         return version, b"", stamp
     try:
-        return version, bytes.fromhex(signature), stamp
+        return version, bytes.fromhex(given), stamp
     except ValueError:
         raise Unauthenticated("authentication required") from None
 

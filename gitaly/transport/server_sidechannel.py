@@ -93,5 +93,4 @@ async def _agree(channel: Channel, sidechannel_id: int) -> memoryview:
         raise SidechannelBroken("sidechannel: receive confirmation: i/o timeout") from error
     except ConnectionError as error:
         raise SidechannelBroken(f"sidechannel: receive confirmation: {error}") from error
-    handshake.at_end()
-    raise AssertionError("the stream ended, and yet the handshake had succeeded")
+    raise handshake.at_end()
