@@ -6,14 +6,25 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
-from gitaly.git import Git, PosixSpawner, Processes, PrometheusCommandMetrics, find_git
+from gitaly.errors import NodeError
+from gitaly.git import (
+    Git,
+    GitReferences,
+    Handles,
+    InProcessReferences,
+    PosixSpawner,
+    Processes,
+    PrometheusCommandMetrics,
+    find_git,
+    keep_inherited_descriptors,
+)
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -26,16 +37,34 @@ from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import PushPolicy
+from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
+from gitaly.services.repository import RepositoryServicer
+from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Storages
+from gitaly.storage import (
+    Blocking,
+    Creator,
+    Remover,
+    RepositoryCounter,
+    Storages,
+    ensure_filesystem_id,
+    sweep,
+)
+from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
 from gitaly.version import VERSION
+
+SWEEP_SECONDS: Final = 3600
+
+
+class CannotPrepare(NodeError):
+    """A storage cannot be made ready for work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +97,7 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 
 
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
+    keep_inherited_descriptors()
     registry = make_registry()
     binary = find_git(config.git.bin_path, os.environ)
     registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
@@ -83,11 +113,15 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
     )
     connections, health, running = Connections(), HealthServicer(), set[Call]()
+    upkeep = _Upkeep(config, logger)
+    registry.register(upkeep.counter)
+    upkeep.prepare()
+    await stack.enter_async_context(background(upkeep.run()))
     contract = node_services()
     servicers = [
         health,
         ReflectionServicer([*contract, HealthServicer.SERVICE]),
-        *_servicers(config, git, registry, logger),
+        *_servicers(config, git, upkeep, registry, logger),
     ]
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     steps = Steps(
@@ -123,10 +157,53 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
+class _Upkeep:
+    """What a node does with its storages beside answering calls."""
+
+    def __init__(self, config: Config, logger: Logger) -> None:
+        self.storages = Storages([(storage.name, storage.path) for storage in config.storages])
+        self.blocking = Blocking()
+        self.counter = RepositoryCounter()
+        self._logger = logger
+
+    def prepare(self) -> None:
+        """Give each storage its identity. Raises CannotPrepare."""
+        for path in self.storages.distinct_paths():
+            try:
+                ensure_filesystem_id(path)
+            except OSError as error:
+                raise CannotPrepare(f"storage {path}: {error.strerror}") from error
+
+    async def run(self) -> None:
+        """Count repositories once; sweep temporary directories now and every hour."""
+        paths = self.storages.distinct_paths()
+        await self.counter.count(paths, self.blocking, self._logger)
+        while True:
+            await sweep(paths, self.blocking, self._logger)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+
 def _servicers(
-    config: Config, git: Git, registry: CollectorRegistry, logger: Logger
+    config: Config, git: Git, upkeep: _Upkeep, registry: CollectorRegistry, logger: Logger
 ) -> Iterator[Any]:
-    storages = Storages([(storage.name, storage.path) for storage in config.storages])
+    storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
+    handles = Handles(git.formats)
+    references = InProcessReferences(handles, GitReferences(git))
+    yield RepositoryServicer(
+        storages,
+        references=references,
+        formats=git.formats,
+        creator=Creator(git, blocking, counter),
+        remover=Remover(blocking, counter, logger, handles.forget),
+        blocking=blocking,
+    )
+    yield RefServicer(storages, references)
+    yield ServerServicer(
+        storages,
+        binary=git.binary,
+        blocking=blocking,
+        signing_key_path=config.git.signing_key,
+    )
     pushes = PushPolicy(is_standalone=is_standalone(config))
     protocol = GitProtocol(registry, logger)
     yield SSHServicer(

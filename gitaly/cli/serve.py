@@ -1,12 +1,14 @@
 """`gitaly serve`: from a file to a running node, and down again on a signal."""
 
 import asyncio
-import contextlib
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Final
+
+import aiofiles
 
 from gitaly.config import Config, ConfigError, load, require_startable
 from gitaly.errors import NodeError
@@ -61,7 +63,8 @@ async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None
     for number in SIGNAL_NAMES:
         loop.add_signal_handler(number, signalled, number)
     async with running_node(config, logger) as node:
-        _write_pid_file()
+        await _write_pid_file()
+        gc.freeze()  # what a start has made stays: no collection need look at it again
         logger.info("Started Gitaly")
         on_ready(node)
         await stop.wait()
@@ -83,12 +86,12 @@ SIGNAL_NAMES: Final = {
 }
 
 
-def _write_pid_file() -> None:
+async def _write_pid_file() -> None:
+    """For a wrapper that restarts us; readers see the old content or the new."""
     path = os.environ.get(PID_FILE)
     if not path:
         return
     temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w") as file:
-        file.write(str(os.getpid()))  # no newline: the wrapper does not expect one
-    with contextlib.suppress(OSError):
-        os.rename(temporary, path)
+    async with aiofiles.open(temporary, "w") as file:
+        await file.write(str(os.getpid()))  # no newline: the wrapper does not expect one
+    os.rename(temporary, path)

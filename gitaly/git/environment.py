@@ -54,10 +54,17 @@ def quarantine_environment(repository: RepositoryPaths) -> dict[str, str]:
         )
     if repository.git_alternate_object_directories:
         added["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(
-            os.path.join(repository.path, directory)
+            _one_of_many(os.path.join(repository.path, directory))
             for directory in repository.git_alternate_object_directories
         )
     return added
+
+
+def _one_of_many(path: str) -> str:
+    """A path that git does not take for two, nor for part of the next."""
+    if ":" not in path:
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def secret_config(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Final
 from cachetools import LRUCache
 
 from gitaly.errors import Internal
+from gitaly.git.os_errors import reason
 from gitaly.git.quoting import go_quoted
 
 _OBJECT_FORMAT: Final = re.compile(rb"^[ \t]*(?i:objectformat)[ \t]*=[ \t]*([^ \t;#\r\n]*)", re.M)
@@ -48,7 +49,7 @@ class Formats:
         try:
             status = os.stat(os.path.join(path, "config"))
         except OSError as error:
-            raise Internal(f"reading repository config: {error.strerror}") from error
+            raise Internal(f"detecting object hash: open config: {reason(error)}") from error
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
         known = self._known.get(path)
         if known is not None and known[0] == identity:
@@ -64,7 +65,7 @@ def read_format(path: str) -> Format:
         with open(os.path.join(path, "config"), "rb") as file:
             text = file.read()
     except OSError as error:
-        raise Internal(f"reading repository config: {error.strerror}") from error
+        raise Internal(f"detecting object hash: open config: {reason(error)}") from error
     object_format = _value(_OBJECT_FORMAT, text, "sha1")
     if object_format not in HEX_LENGTH:
         raise Internal(f"detecting object hash: unknown object format: {go_quoted(object_format)}")

@@ -18,6 +18,7 @@ from gitaly.errors import Internal
 from gitaly.git.account import Account, current_account
 from gitaly.git.error_text import ErrorText
 from gitaly.git.exit_status import Exit
+from gitaly.git.os_errors import reason
 from gitaly.git.pipes import PIECE_BYTES, PipeReader, PipeWriter
 from gitaly.git.spawner import Born, Launch, Spawner
 from gitaly.git.stdio import DEVNULL, PIPE, ChildEnds, Target
@@ -211,7 +212,7 @@ class Processes:
         try:
             born = await self._spawner.spawn(launch)
         except OSError as error:
-            raise Internal(f"starting {label.cmd}: {error.strerror}") from error
+            raise Internal(f"starting {label.cmd}: {reason(error)}") from error
 
         def finished(usage: struct_rusage) -> None:
             real_seconds = time.monotonic() - started

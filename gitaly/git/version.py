@@ -38,7 +38,6 @@ REF_FORMAT_OPTION: Final = (2, 45)  # init and clone take --ref-format
 MULTI_PACK_REUSE: Final = (2, 44)  # older ones die of pack.allowPackReuse=multi
 EXCLUDE_OPTION: Final = (2, 42)  # for-each-ref takes --exclude
 FULL_PEEL: Final = (2, 45)  # %(*objectname) goes through nested tags
-ROOT_REFS_OPTION: Final = (2, 45)  # for-each-ref takes --include-root-refs
 
 
 @dataclass(frozen=True, slots=True)

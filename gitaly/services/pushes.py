@@ -1,26 +1,19 @@
 """What SSH and HTTP pushes have in common on the gRPC side."""
 
-from typing import Final
-
 from gitaly.errors import FailedPrecondition
-from gitaly.rpc import Call
-
-TRANSACTION_KEY: Final = "gitaly-reference-transaction"
 
 
 class PushPolicy:
     """Whether a push may be served at all: never one that nobody has checked.
 
     A node without `[gitlab]` is on its own, and accepts pushes of whoever has a token. One with
-    `[gitlab]`, or one that Praefect calls, needs hooks and votes, which this version has not.
+    `[gitlab]` needs hooks, which this version has not.
     """
 
     def __init__(self, *, is_standalone: bool) -> None:
         self._is_standalone = is_standalone
 
-    def check(self, call: Call) -> None:
+    def check(self) -> None:
         """Raises FailedPrecondition."""
         if not self._is_standalone:
             raise FailedPrecondition("hooks are not available in this version")
-        if TRANSACTION_KEY in call.metadata:
-            raise FailedPrecondition("votes are not available in this version")

@@ -115,7 +115,7 @@ class SmartHTTPServicer:
         if first.data:
             raise InvalidRequest("non-empty Data")
         repository = self._storages.existing(first.repository)
-        self._pushes.check(call)
+        self._pushes.check()
         async with self._git.run(
             "receive-pack",
             repository=repository,

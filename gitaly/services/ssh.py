@@ -93,7 +93,7 @@ class SSHServicer:
         if first.stdin:
             raise InvalidRequest("non-empty data in first request")
         repository = self._storages.existing(first.repository)
-        self._pushes.check(call)
+        self._pushes.check()
         stderr = ErrorText()
         async with self._git.run(
             "receive-pack",

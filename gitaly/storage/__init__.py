@@ -1,14 +1,49 @@
 """Storages: paths, creation and removal of repositories, sizes."""
 
+from gitaly.storage.blocking import Blocking
+from gitaly.storage.containment import PathEscapes
+from gitaly.storage.counter import RepositoryCounter, walk_repositories
+from gitaly.storage.creation import Creator, Initial, touch_full_repack_timestamp
+from gitaly.storage.file_systems import access, file_system_name, usage
+from gitaly.storage.info import RepositoryInfo, read_alternates, repository_info
 from gitaly.storage.locator import NotADirectory, Storage, Storages, check_loose
+from gitaly.storage.locks import AlreadyLocked, RepositoryLock
+from gitaly.storage.metadata import ensure_filesystem_id, filesystem_id
+from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
+from gitaly.storage.sizes import directory_size
+from gitaly.storage.tempdirs import sweep, temporary
+from gitaly.storage.votes import Phase, Vote
 
 __all__ = [
+    "AlreadyLocked",
+    "Blocking",
+    "Creator",
+    "Initial",
     "NotADirectory",
+    "PathEscapes",
+    "Phase",
+    "Remover",
     "Repository",
+    "RepositoryCounter",
+    "RepositoryInfo",
+    "RepositoryLock",
     "RepositoryNotFound",
     "RepositoryNotValid",
     "Storage",
     "Storages",
+    "Vote",
+    "access",
     "check_loose",
+    "directory_size",
+    "ensure_filesystem_id",
+    "file_system_name",
+    "filesystem_id",
+    "read_alternates",
+    "repository_info",
+    "sweep",
+    "temporary",
+    "touch_full_repack_timestamp",
+    "usage",
+    "walk_repositories",
 ]

@@ -5,6 +5,7 @@ import os
 from typing import Final
 
 from gitaly.errors import InvalidRequest
+from gitaly.git import reason
 
 _UNUSABLE: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -35,7 +36,7 @@ def opened_directory(path: str) -> int:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in _UNUSABLE:
-            raise InvalidRequest(f"relative path is not valid: {error.strerror}") from None
+            raise InvalidRequest(f"relative path is not valid: {reason(error)}") from None
         raise
 
 
@@ -65,7 +66,7 @@ def check_future_contained(real_root: str, path: str, relative_path: str) -> Non
             path = os.path.dirname(path)
             continue
         except PermissionError:
-            raise InvalidRequest("relative path is not valid: Permission denied") from None
+            raise InvalidRequest("relative path is not valid: permission denied") from None
         try:
             return check_contained(real_root, fd, relative_path)
         finally:

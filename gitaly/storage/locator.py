@@ -11,6 +11,7 @@ from typing import Final
 
 from gitaly._pb import shared_pb2
 from gitaly.errors import Internal, InvalidRequest, NotFound
+from gitaly.git import reason
 from gitaly.storage.containment import (
     PathEscapes,
     check_contained,
@@ -81,7 +82,7 @@ class Storages:
             check_future_contained(real_root, path, message.relative_path)
             raise NotADirectory from None
         except OSError as error:
-            raise Internal(f"validate git directory: {error.strerror}") from error
+            raise Internal(f"validate git directory: {reason(error)}") from error
         try:
             check_contained(real_root, fd, message.relative_path)
             _check_entries(fd, path)
@@ -121,7 +122,7 @@ class Storages:
         except FileNotFoundError:
             raise NotFound("storage does not exist", storage_path=path) from None
         except OSError as error:
-            raise Internal(f"storage path: {error.strerror}", storage_path=path) from error
+            raise Internal(f"storage path: {reason(error)}", storage_path=path) from error
         identity = (status.st_dev, status.st_ino)
         known = self._real_roots.get(path)
         if known is None or known[0] != identity:
@@ -147,7 +148,7 @@ def _check_entries(fd: int, path: str) -> None:
         except FileNotFoundError:
             raise RepositoryNotValid(entry, path) from None
         except OSError as error:
-            raise Internal(f'validate git directory: stat "{entry}": {error.strerror}') from error
+            raise Internal(f'validate git directory: stat "{entry}": {reason(error)}') from error
 
 
 def _repository(

@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 DATA_DIRECTORY: Final = "+gitaly"
+FULL_REPACK_TIMESTAMP: Final = ".gitaly-full-repack-timestamp"  # in a repository; its mtime counts
 
 
 def temporary_directory(storage_path: str) -> str:

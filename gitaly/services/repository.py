@@ -1,0 +1,126 @@
+"""RepositoryService: repositories as a whole."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gitaly._pb.repository_pb2 import (
+    CreateRepositoryRequest,
+    CreateRepositoryResponse,
+    HasLocalBranchesRequest,
+    HasLocalBranchesResponse,
+    ObjectFormatRequest,
+    ObjectFormatResponse,
+    RemoveRepositoryRequest,
+    RemoveRepositoryResponse,
+    RepositoryExistsRequest,
+    RepositoryExistsResponse,
+    RepositoryInfoRequest,
+    RepositoryInfoResponse,
+    RepositorySizeRequest,
+    RepositorySizeResponse,
+)
+from gitaly._pb.shared_pb2 import (
+    OBJECT_FORMAT_SHA1,
+    OBJECT_FORMAT_SHA256,
+    OBJECT_FORMAT_UNSPECIFIED,
+    ObjectFormat,
+)
+from gitaly.errors import InvalidRequest, prefixed
+from gitaly.git import Formats, References, go_quoted
+from gitaly.rpc import Call
+from gitaly.services.repository_info import info_response
+from gitaly.storage import (
+    Blocking,
+    Creator,
+    Initial,
+    Remover,
+    Storages,
+    directory_size,
+    repository_info,
+)
+
+_FORMATS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        OBJECT_FORMAT_UNSPECIFIED: "sha1",
+        OBJECT_FORMAT_SHA1: "sha1",
+        OBJECT_FORMAT_SHA256: "sha256",
+    }
+)
+_FORMAT_VALUES: Final[Mapping[str, ObjectFormat]] = MappingProxyType(
+    {"sha1": OBJECT_FORMAT_SHA1, "sha256": OBJECT_FORMAT_SHA256}
+)
+
+
+class RepositoryServicer:
+    """What there is, how big it is, and making and removing it."""
+
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(
+        self,
+        storages: Storages,
+        *,
+        references: References,
+        formats: Formats,
+        creator: Creator,
+        remover: Remover,
+        blocking: Blocking,
+    ) -> None:
+        self._storages = storages
+        self._references = references
+        self._formats = formats
+        self._creator = creator
+        self._remover = remover
+        self._blocking = blocking
+
+    async def RepositoryExists(
+        self, request: RepositoryExistsRequest, _: Call
+    ) -> RepositoryExistsResponse:
+        return RepositoryExistsResponse(exists=self._storages.exists(request.repository))
+
+    async def CreateRepository(
+        self, request: CreateRepositoryRequest, _: Call
+    ) -> CreateRepositoryResponse:
+        repository = self._storages.creatable(request.repository)
+        object_format = _FORMATS.get(request.object_format)
+        if object_format is None:
+            given = go_quoted(str(request.object_format))
+            raise InvalidRequest(f"unknown object format: {given}")
+        branch = request.default_branch.decode(errors="surrogateescape")
+        with prefixed("creating repository"):
+            await self._creator.create(
+                repository, initial=Initial(branch=branch, object_format=object_format)
+            )
+        return CreateRepositoryResponse()
+
+    async def RemoveRepository(
+        self, request: RemoveRepositoryRequest, _: Call
+    ) -> RemoveRepositoryResponse:
+        await self._remover.remove(self._storages.existing(request.repository))
+        return RemoveRepositoryResponse()
+
+    async def RepositorySize(
+        self, request: RepositorySizeRequest, _: Call
+    ) -> RepositorySizeResponse:
+        repository = self._storages.existing(request.repository)
+        size = await self._blocking.run(directory_size, repository.path)
+        return RepositorySizeResponse(size=size // 1024)
+
+    async def RepositoryInfo(
+        self, request: RepositoryInfoRequest, _: Call
+    ) -> RepositoryInfoResponse:
+        repository = self._storages.existing(request.repository)
+        form = self._formats.of(repository.path)
+        return info_response(await self._blocking.run(repository_info, repository, form))
+
+    async def ObjectFormat(self, request: ObjectFormatRequest, _: Call) -> ObjectFormatResponse:
+        repository = self._storages.existing(request.repository)
+        form = self._formats.of(repository.path)
+        return ObjectFormatResponse(format=_FORMAT_VALUES[form.object_format])
+
+    async def HasLocalBranches(
+        self, request: HasLocalBranchesRequest, _: Call
+    ) -> HasLocalBranchesResponse:
+        repository = self._storages.existing(request.repository)
+        return HasLocalBranchesResponse(value=await self._references.has_branches(repository))

@@ -1,0 +1,29 @@
+import gc
+from pathlib import Path
+
+import pytest
+
+from gitaly.git import Formats, Handles
+from tests.git.support import bare, open_descriptors
+
+
+def test_open_packs_are_limited_for_all_handles_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitaly.git.handles.OPEN_PACKS", 3)
+    handles = Handles(Formats())
+    for number in range(8):
+        repository = bare(tmp_path / str(number))
+        repository.git("update-ref", "refs/heads/main", repository.commit())
+        repository.git("repack", "-adq")
+        handle = handles.of(repository)
+        assert handle is not None
+        assert handle.lookup_reference("refs/heads/main").target in handle
+    packs = [name for name in open_descriptors() if name.endswith(".pack")]
+    assert 0 < len(packs) <= 3
+    handles.clear()
+    del handle
+    gc.collect()
+    assert [name for name in open_descriptors() if name.endswith(".pack")] == []
+    monkeypatch.undo()
+    Handles(Formats())  # sets the limit again

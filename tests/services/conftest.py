@@ -1,0 +1,76 @@
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from gitaly.git import (
+    Git,
+    GitReferences,
+    Handles,
+    InProcessReferences,
+    PosixSpawner,
+    Processes,
+    PrometheusCommandMetrics,
+    find_git,
+)
+from gitaly.services.ref import RefServicer
+from gitaly.services.repository import RepositoryServicer
+from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
+from tests.git.support import Bare, run_git
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "storage"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def storages(root: Path) -> Storages:
+    return Storages([("default", str(root)), ("missing", str(root) + "-missing")])
+
+
+@pytest.fixture
+async def git() -> AsyncIterator[Git]:
+    metrics = PrometheusCommandMetrics(CollectorRegistry(), "")
+    processes = Processes(PosixSpawner(), metrics)
+    yield Git(find_git("", os.environ), processes, environment=os.environ, cpus=2)
+    await processes.aclose()
+
+
+@pytest.fixture
+async def references(git: Git) -> AsyncIterator[InProcessReferences]:
+    handles = Handles(git.formats)
+    yield InProcessReferences(handles, GitReferences(git))
+    handles.clear()
+
+
+@pytest.fixture
+def repositories(
+    storages: Storages, git: Git, references: InProcessReferences
+) -> RepositoryServicer:
+    blocking, counter = Blocking(), RepositoryCounter()
+    return RepositoryServicer(
+        storages,
+        references=references,
+        formats=git.formats,
+        creator=Creator(git, blocking, counter),
+        remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
+        blocking=blocking,
+    )
+
+
+@pytest.fixture
+def refs(storages: Storages, references: InProcessReferences) -> RefServicer:
+    return RefServicer(storages, references)
+
+
+@pytest.fixture
+def bare(root: Path) -> Bare:
+    path = str(root / "a.git")
+    run_git("init", "--bare", "--quiet", "--template=", path)
+    return Bare(path)
