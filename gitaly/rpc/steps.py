@@ -1,9 +1,9 @@
 """What every call passes through, from the outside in. `Steps.list` is the list to read."""
 
 import asyncio
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -67,7 +67,8 @@ class Steps:
 
         async def handler(call: Call) -> None:
             given = call.metadata.get(CORRELATION_ID, "")
-            call.account.correlation_id = given if SOUND_ID.fullmatch(given) else uuid.uuid4().hex
+            is_sound = SOUND_ID.fullmatch(given)
+            call.account.correlation_id = given if is_sound else os.urandom(16).hex()
             ACCOUNT.set(call.account)
             await inner(call)
 
