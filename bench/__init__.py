@@ -1,0 +1,1 @@
+"""Repeatable measurements, each beside a limit that is taken in the same run."""

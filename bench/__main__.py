@@ -1,0 +1,32 @@
+"""`make bench`: all measurements, each beside its limit. Arguments choose some by name."""
+
+import sys
+from collections.abc import Callable, Iterable
+
+from bench import calls, clone, push, start
+from bench.report import Row
+from bench.repository import bench_directory, make_repository
+
+HISTORY = "history.git"
+
+
+def main(chosen: list[str]) -> int:
+    storage = bench_directory()
+    groups: dict[str, Callable[[], Iterable[Row]]] = {
+        "start": lambda: start.measure(storage),
+        "calls": lambda: calls.measure(storage, HISTORY),
+        "push": push.measure,
+        "clone": lambda: clone.measure(storage, HISTORY),
+    }
+    print(f"the repository is below {storage}; the first run makes it", flush=True)
+    make_repository(storage / HISTORY)
+    missed = 0
+    for name in chosen or list(groups):
+        for row in groups[name]():
+            missed += not row.holds
+            print(row, flush=True)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
