@@ -21,6 +21,7 @@ from gitaly.storage.containment import (
 )
 from gitaly.storage.places import temporary_directory
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
+from gitaly.storage.seen import Seen
 
 REQUIRED_ENTRIES: Final = ("objects", "refs", "HEAD")
 
@@ -43,11 +44,12 @@ class Storage:
 class Storages:
     """The storages of the node, in the order of the configuration."""
 
-    def __init__(self, storages: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, storages: Iterable[tuple[str, str]], seen: Seen | None = None) -> None:
         """`storages`: pairs of a name and an absolute path. Several names may share a path."""
         self._by_name: Mapping[str, Storage] = {
             name: Storage(name, os.path.normpath(path)) for name, path in storages
         }
+        self._seen = seen or Seen()
         self._real_roots: dict[str, tuple[tuple[int, int], str]] = {}  # path: (identity, real)
 
     def __iter__(self) -> Iterator[Storage]:
@@ -72,6 +74,16 @@ class Storages:
         Raises InvalidRequest, NotFound (of the storage), RepositoryNotFound, RepositoryNotValid,
         NotADirectory.
         """
+        check_loose(message)
+        storage = self.named(message.storage_name)
+        # Unchecked on purpose: only clean paths were ever remembered.
+        path = f"{storage.path}/{message.relative_path}"
+        if not self._seen.is_unchanged(path):
+            path = self._inspected(message)
+        return self._repository(message, storage, path)
+
+    def _inspected(self, message: shared_pb2.Repository) -> str:
+        """The path of a repository that is there, after all checks."""
         storage, real_root, path = self._located(message)
         try:
             fd = opened_directory(path)
@@ -86,9 +98,10 @@ class Storages:
         try:
             check_contained(real_root, fd, message.relative_path)
             _check_entries(fd, path)
+            self._seen.remember(path, fd)
         finally:
             os.close(fd)
-        return _repository(message, storage, real_root, path)
+        return path
 
     def exists(self, message: shared_pb2.Repository) -> bool:
         """Whether `existing` would find a repository; a directory that is none doesn't count.
@@ -108,13 +121,33 @@ class Storages:
         """A repository that may or may not be there. Raises InvalidRequest, NotFound (storage)."""
         storage, real_root, path = self._located(message)
         check_future_contained(real_root, path, message.relative_path)
-        return _repository(message, storage, real_root, path)
+        return self._repository(message, storage, path)
 
     def _located(self, message: shared_pb2.Repository) -> tuple[Storage, str, str]:
         check_loose(message)
         storage = self.named(message.storage_name)
         real_root = self._real_root(storage.path)
         return storage, real_root, joined(storage.path, message.relative_path)
+
+    def _repository(
+        self, message: shared_pb2.Repository, storage: Storage, path: str
+    ) -> Repository:
+        repository = Repository(
+            storage_name=storage.name,
+            storage_path=storage.path,
+            relative_path=message.relative_path,
+            path=path,
+            git_object_directory=message.git_object_directory,
+            git_alternate_object_directories=tuple(message.git_alternate_object_directories),
+            gl_repository=message.gl_repository,
+            gl_project_path=message.gl_project_path,
+        )
+        directories = list(repository.git_alternate_object_directories)
+        if repository.git_object_directory:
+            directories.append(repository.git_object_directory)
+        for directory in directories:
+            _check_object_directory(repository, self._real_root(storage.path), directory)
+        return repository
 
     def _real_root(self, path: str) -> str:
         try:
@@ -149,26 +182,6 @@ def _check_entries(fd: int, path: str) -> None:
             raise RepositoryNotValid(entry, path) from None
         except OSError as error:
             raise Internal(f'validate git directory: stat "{entry}": {reason(error)}') from error
-
-
-def _repository(
-    message: shared_pb2.Repository, storage: Storage, real_root: str, path: str
-) -> Repository:
-    repository = Repository(
-        storage_name=storage.name,
-        storage_path=storage.path,
-        relative_path=message.relative_path,
-        path=path,
-        git_object_directory=message.git_object_directory,
-        git_alternate_object_directories=tuple(message.git_alternate_object_directories),
-        gl_repository=message.gl_repository,
-        gl_project_path=message.gl_project_path,
-    )
-    if repository.git_object_directory:
-        _check_object_directory(repository, real_root, repository.git_object_directory)
-    for directory in repository.git_alternate_object_directories:
-        _check_object_directory(repository, real_root, directory)
-    return repository
 
 
 def _check_object_directory(repository: Repository, real_root: str, directory: str) -> None:
