@@ -10,10 +10,13 @@ from gitaly.observe.log import Logger
 from gitaly.rpc import Call
 from gitaly.rpc.core import Core
 from gitaly.services.health import HealthServicer
-from gitaly.transport.connections import Connections
+from gitaly.transport.connections import Connection, Connections
 from gitaly.transport.listener import Listener
 
 REPORT_SECONDS: Final = 5  # how often a draining node says what it waits for
+# After so long without a call, clients are left that have all answers and do not take notice of the
+# core's go-away: it would wait for them for 20 seconds.
+IDLE_SECONDS: Final = 1
 CANCEL_SECONDS: Final = 10  # for calls that were told to stop
 
 
@@ -63,10 +66,14 @@ class Serving:
         self._health.drain()
         for listener in self.listeners:
             listener.close()
-        clean = await self._drain(grace_seconds, hurry)
-        for connection in self.connections:
-            if not connection.is_internal:
-                connection.wire.abort()
+        deadline = time.monotonic() + grace_seconds
+        for connection in self._external():
+            if not connection.is_identified:
+                connection.wire.abort()  # it is too late to begin
+        clean = await self._drain(deadline, hurry)
+        await self._wait_for_tails(deadline, hurry)
+        for connection in self._external():
+            connection.wire.abort()
         self._internal.close()
         await self._internal_core.stop(None)
         await self._processes.aclose()
@@ -74,8 +81,16 @@ class Serving:
             connection.wire.abort()
         return clean
 
-    async def _drain(self, grace_seconds: float, hurry: asyncio.Event) -> bool:
-        deadline = time.monotonic() + grace_seconds
+    def _external(self) -> list[Connection]:
+        return [connection for connection in self.connections if not connection.is_internal]
+
+    def _leave_who_waits_for_nothing(self) -> None:
+        for connection in self._external():
+            if connection.is_delivered:
+                connection.wire.abort()
+
+    async def _drain(self, deadline: float, hurry: asyncio.Event) -> bool:
+        grace_seconds = max(0, deadline - time.monotonic())
         stopping = asyncio.ensure_future(self._core.stop(grace_seconds + CANCEL_SECONDS))
         hurried = asyncio.ensure_future(hurry.wait())
         try:
@@ -84,11 +99,14 @@ class Serving:
                 if left <= 0:
                     break
                 self._report_running()
-                await asyncio.wait(
+                was_idle = not self._running
+                ended, _ = await asyncio.wait(
                     {stopping, hurried},
-                    timeout=min(left, REPORT_SECONDS),
+                    timeout=min(left, IDLE_SECONDS if was_idle else REPORT_SECONDS),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
+                if not ended and was_idle and not self._running:
+                    self._leave_who_waits_for_nothing()
             clean = stopping.done()
             if not clean:
                 await self._core.stop(None)
@@ -102,6 +120,13 @@ class Serving:
         """Handlers that were cancelled still have to stop their children."""
         until = time.monotonic() + CANCEL_SECONDS
         while self._running and time.monotonic() < until:  # noqa: ASYNC110  # a moment, at the end
+            await asyncio.sleep(0.01)
+
+    async def _wait_for_tails(self, deadline: float, hurry: asyncio.Event) -> None:
+        """The calls are over, but slow clients may still fetch what was said in them."""
+        while (  # noqa: ASYNC110  # a moment, as a rule
+            self._external() and time.monotonic() < deadline and not hurry.is_set()
+        ):
             await asyncio.sleep(0.01)
 
     def _report_running(self) -> None:

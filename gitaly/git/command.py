@@ -75,6 +75,7 @@ class Git:
         stdin: Target = DEVNULL,
         stdout: Target = PIPE,
         stderr: Target | None = None,
+        hangs_up: bool = False,
         **options: Unpack[Options],
     ) -> AsyncIterator[Child]:
         """A git child for the length of the block; leaving the block before its end stops it.
@@ -98,6 +99,7 @@ class Git:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            hangs_up=hangs_up,
         ) as child:
             yield child
 

@@ -67,6 +67,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
         self._kill_timer: asyncio.TimerHandle | None = None
+        self._patience_timer: asyncio.TimerHandle | None = None
         self._pidfd = os.pidfd_open(born.pid)
         self._loop.add_reader(self._pidfd, self._reap)
         if self._error_fd is not None:
@@ -92,6 +93,21 @@ class Child:
             if end is not None:
                 end.close()
 
+    def hang_up(self, grace_seconds: float) -> None:
+        """End its input and take its output to nowhere; stop it if it lives on. Doesn't wait.
+
+        git receive-pack then removes its quarantine. After a signal it does not, since git 2.38:
+        the handler must not allocate memory. Source: git, tmp-objdir.c.
+        """
+        if self._exit.done() or self._kill_timer is not None or self._patience_timer is not None:
+            return
+        if self.stdin is not None:
+            self.stdin.close()
+        for end in (self.stdout, self.stderr):
+            if end is not None and not end.is_closed:
+                self._loop.add_reader(end.fd, _discard, end)
+        self._patience_timer = self._loop.call_later(grace_seconds, self.stop, grace_seconds)
+
     def stop(self, grace_seconds: float) -> None:
         """Close our ends, SIGTERM to the group, SIGKILL after the grace. Doesn't wait."""
         self.close_pipes()
@@ -112,8 +128,9 @@ class Child:
         _, status, usage = os.wait4(self.pid, 0)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
-        if self._kill_timer is not None:
-            self._kill_timer.cancel()
+        for timer in (self._kill_timer, self._patience_timer):
+            if timer is not None:
+                timer.cancel()
         self._finish_error_text()
         self._exit.set_result(Exit.of_wait_status(status))
         self._finished(usage)
@@ -144,6 +161,12 @@ class Child:
             self._error_fd = None
 
 
+def _discard(end: PipeReader) -> None:
+    with suppress(BlockingIOError):
+        if not os.read(end.fd, PIECE_BYTES):
+            end.close()
+
+
 class Processes:
     """Starts children and knows those that run."""
 
@@ -168,8 +191,11 @@ class Processes:
         stdin: Target = DEVNULL,
         stdout: Target = PIPE,
         stderr: Target | None = None,
+        hangs_up: bool = False,
     ) -> AsyncIterator[Child]:
         """A child for the length of the block; leaving the block before its end stops it.
+
+        `hangs_up`: stop it by the end of its input first, because it has something to clean up.
 
         `stdin`, `stdout`, `stderr`: DEVNULL, PIPE, or a descriptor that stays the caller's.
         `stderr` None: its beginning is kept as `error_text`. `argv[0]` is an absolute path.
@@ -202,8 +228,12 @@ class Processes:
         try:
             yield child
         finally:
-            child.stop(self._grace_seconds)
+            if hangs_up:
+                child.hang_up(self._grace_seconds)
+            else:
+                child.stop(self._grace_seconds)
             await child.wait()
+            child.close_pipes()
 
     async def _start(
         self, launch: Launch, ends: ChildEnds, label: CommandLabel, account: Account

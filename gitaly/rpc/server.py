@@ -30,7 +30,7 @@ OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 16 * MEBIBYTE),
     ("grpc.absolute_max_metadata_size", 16 * MEBIBYTE),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 300_000),
     ("grpc.keepalive_timeout_ms", 20_000),

@@ -125,6 +125,7 @@ class SmartHTTPServicer:
             args=[repository.path],
             hooks=NO_HOOKS,
             stdin=PIPE,
+            hangs_up=True,
         ) as child:
             assert child.stdout is not None
             async with feeding(child, inputs(requests, "data")):

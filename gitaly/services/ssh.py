@@ -104,6 +104,7 @@ class SSHServicer:
             hooks=NO_HOOKS,
             stdin=PIPE,
             stderr=PIPE,
+            hangs_up=True,
         ) as child:
             assert child.stdout is not None
             async with feeding(child, inputs(requests, "stdin")):

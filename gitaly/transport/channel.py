@@ -70,7 +70,8 @@ class Channel:
             self._error = ConnectionResetError("stream closed")
             self._stream.user = Silent()
             self._stream.finish()
-            self._stream.resume_reading()
+            _wake(self._reader)
+            self._wake_writers()
 
     def abort(self) -> None:
         """Break the stream off."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitaly.transport.mux import MuxSession
-from gitaly.transport.wire import Wire
+from gitaly.transport.wire import SocketWire, TransportWire
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -17,9 +17,15 @@ class Connection:
     number: int  # from 1; the backchannel id of transactions
     is_internal: bool  # of our own hooks
     peer_address: str  # "127.0.0.1:4711"; empty for a unix socket
-    wire: Wire
+    wire: SocketWire | TransportWire
+    is_identified: bool = False  # it is carried to the gRPC core
     session: MuxSession | None = None  # None: plain gRPC
     core_name: str = ""  # what the gRPC core calls its end of our relay
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the client has everything that was said to it."""
+        return self.wire.is_delivered and not (self.session and self.session.is_waiting)
 
 
 class Connections:
@@ -41,7 +47,9 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._by_number.values()))
 
-    def add(self, *, is_internal: bool, peer_address: str, wire: Wire) -> Connection:
+    def add(
+        self, *, is_internal: bool, peer_address: str, wire: SocketWire | TransportWire
+    ) -> Connection:
         """Take note of an accepted connection."""
         number = next(self._numbers)
         name = f"{self._prefix}{number}"

@@ -19,7 +19,7 @@ from gitaly.transport.yamux_frames import (
     WindowOpened,
 )
 
-# A peer that does not take its own control frames is cut off here: a megabyte of them waits.
+# A peer that does not take the answers to its own frames is read no more when so many bytes wait.
 MOST_CONTROL_BACKLOG: Final = 4 * HIGH_WATER_BYTES
 # How long a stream that we have finished may stay half-open. Source: hashicorp/yamux, defaults.
 CLOSE_SECONDS: Final = 300
@@ -35,7 +35,6 @@ class MuxStream:
         self._unread: deque[bytes] = deque()  # at most the receive window
         self._waiting: deque[memoryview] = deque()
         self._backlog = 0
-        self._was_high = False
         self._reading = False
         self._peer_finished = False
         self._finishing = False
@@ -56,6 +55,11 @@ class MuxStream:
         return self._stream.send_window
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether something waits for the peer's window."""
+        return bool(self._waiting)
+
+    @property
     def is_lost(self) -> bool:
         """Whether the stream or its session is over."""
         return self._lost
@@ -68,10 +72,8 @@ class MuxStream:
         if not self._waiting and size <= self._stream.send_window:
             self._session.send(self._stream, buffers, size)
             return
-        for buffer in buffers:
-            self._waiting.append(memoryview(bytes(buffer)))
+        self._waiting.extend(memoryview(bytes(buffer)) for buffer in buffers if len(buffer))
         self._backlog += size
-        self._was_high = self._was_high or self._backlog > HIGH_WATER_BYTES
         self._send_waiting()
 
     def _send_waiting(self) -> None:
@@ -84,40 +86,44 @@ class MuxStream:
             self._backlog -= len(piece)
             self._session.send(self._stream, (piece,), len(piece))
         if self._finishing and not self._waiting:
-            self._session.finish(self._stream)
+            self._session.finish_stream(self._stream)
 
     def pause_reading(self) -> None:
         """Keep what comes here; the window closes, and the peer stops."""
-        self._reading = False
+        self._reading = self._finishing
 
     def resume_reading(self) -> None:
         """Hand on what has come, and what comes."""
         self._reading = True
         while self._unread and self._reading and not self._lost:
             data = self._unread.popleft()
-            self._session.consumed(self._stream, len(data))
-            self.user.bytes_received(memoryview(data))
+            self._take(memoryview(data))
         if self._unread or not self._reading or self._lost:
             return
         if self._peer_finished:
             self._peer_finished = False
-            self.user.eof_received()
+            if not self._finishing:
+                self.user.eof_received()
         if self._closed:
             self.lost(None)
 
     def finish(self) -> None:
-        """Send what waits, then FIN. A peer that never answers with its own is cut off later."""
+        """Send what waits, then FIN. A peer that never answers with its own is cut off later.
+
+        Later, because a reset takes from a hashicorp peer also what it has not read yet.
+        """
         if self._lost or self._finishing:
             return
         self._finishing = True
         loop = asyncio.get_running_loop()
         self._close_timer = loop.call_later(CLOSE_SECONDS, self.abort)
         self._send_waiting()
+        self.resume_reading()
 
     def abort(self) -> None:
         """Break the stream off."""
         if not self._lost:
-            self._session.reset(self._stream)
+            self._session.reset_stream(self._stream)
             self.lost(None)
 
     # Called by the session
@@ -125,10 +131,14 @@ class MuxStream:
     def received(self, data: memoryview) -> None:
         """Payload of the peer, valid during this call."""
         if self._reading and not self._unread:
-            self._session.consumed(self._stream, len(data))
-            self.user.bytes_received(data)
+            self._take(data)
         else:
             self._unread.append(bytes(data))
+
+    def _take(self, data: memoryview) -> None:
+        self._session.consumed(self._stream, len(data))
+        if not self._finishing:
+            self.user.bytes_received(data)
 
     def window_opened(self) -> None:
         """The peer takes more."""
@@ -137,8 +147,7 @@ class MuxStream:
 
     def session_writable(self) -> None:
         """There may be room again, in the window or on the connection."""
-        if not self._lost and not self._waiting:
-            self._was_high = False
+        if not (self._lost or self._finishing or self._waiting):
             self.user.writable()
 
     def peer_finished(self) -> None:
@@ -163,7 +172,7 @@ class MuxStream:
         self._backlog = 0
         if self._close_timer is not None:
             self._close_timer.cancel()
-        self.user.wire_lost(error)
+        asyncio.get_running_loop().call_soon(lambda: self.user.wire_lost(error))
 
 
 class MuxSession:
@@ -184,12 +193,18 @@ class MuxSession:
         self._on_stream = on_stream  # the peer has opened a stream: accept() or abort() it
         self._on_end = on_end
         self._receiving = False
+        self._finishing = False
         self._lost = False
 
     @property
     def is_lost(self) -> bool:
         """Whether the connection is gone."""
         return self._lost
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a stream has bytes that wait for the peer's window."""
+        return any(mux.is_waiting for mux in self._streams.values())
 
     def start(self, received: bytes = b"") -> None:
         """Take the wire over; `received` has been read from it already."""
@@ -213,34 +228,44 @@ class MuxSession:
         self._core.accept(mux._stream)  # the two classes are one thing
         self._flush()
 
-    def close(self) -> None:
-        """Close the connection, as the reference does: without a go-away."""
-        if not self._lost:
+    def finish(self) -> None:
+        """Close the connection once the peer has everything; without a go-away, as the reference
+        does."""
+        self._finishing = True
+        self._finish_if_nothing_waits()
+
+    def _finish_if_nothing_waits(self) -> None:
+        # A finishing wire drops what comes, and with it the windows that streams wait for.
+        if self._finishing and not self.is_waiting:
             self.wire.finish()
-            if not self._lost:
-                self.wire.abort()
+
+    def close(self) -> None:
+        """Close the connection now."""
+        self.wire.abort()
+        self.wire_lost(None)
 
     def send(self, stream: Stream, buffers: Sequence[Buffer], size: int) -> None:
         """One data frame; size is at most the stream's window."""
-        self._core.send_data(stream, list(buffers), size)
-        self._flush()
+        self._core.send_data(stream, buffers, size)
+        self.wire.write(self._core.data_to_send())  # now: the buffers are only lent to us
 
     def consumed(self, stream: Stream, size: int) -> None:
         """The user of a stream has taken bytes."""
         self._core.consumed(stream, size)
         self._flush()
 
-    def finish(self, stream: Stream) -> None:
+    def finish_stream(self, stream: Stream) -> None:
         """Half-close a stream."""
         self._core.finish(stream)
         self._flush()
         self._forget_closed(stream)
 
-    def reset(self, stream: Stream) -> None:
+    def reset_stream(self, stream: Stream) -> None:
         """Break a stream off."""
         self._core.reset(stream)
         self._streams.pop(stream, None)
         self._flush()
+        self._finish_if_nothing_waits()
 
     # The connection's wire
 
@@ -253,11 +278,13 @@ class MuxSession:
                 self._happened(event)
         except ProtocolError as error:
             self.wire.write(self._core.data_to_send())
-            self._fail(error)
+            self.wire.finish()  # the go-away shall arrive, whatever is still on its way to us
+            self.wire_lost(error)
             return
         finally:
             self._receiving = False
         self._flush()
+        self._finish_if_nothing_waits()
         if self.wire.backlog > MOST_CONTROL_BACKLOG:
             self.wire.pause_reading()
 
@@ -300,7 +327,7 @@ class MuxSession:
 
     def eof_received(self) -> None:
         """The peer has closed the connection."""
-        self._fail(None)
+        self.close()
 
     def wire_lost(self, error: Exception | None) -> None:
         """The connection is gone, and all streams with it."""
@@ -312,12 +339,8 @@ class MuxSession:
             mux.lost(error or ConnectionResetError("session shutdown"))
         self._on_end(error)
 
-    def _fail(self, error: Exception | None) -> None:
-        self.wire.abort()
-        self.wire_lost(error)
-
     def _flush(self) -> None:
         if not self._receiving:  # while receiving, one write at the end answers everything
             out = self._core.data_to_send()
-            if out:
-                self.wire.write(out)
+            if out:  # headers only; thousands of them, if the peer likes
+                self.wire.write((b"".join(out),))

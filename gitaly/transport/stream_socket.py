@@ -16,6 +16,7 @@ from gitaly.transport.relay import Relay
 from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import CannotOpen
 
+REST_SECONDS: Final = 0.2  # when nothing can be accepted
 CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid. Source: unix(7), SO_PEERCRED
 
 
@@ -30,11 +31,16 @@ class StreamSocket:
 
     def open(self) -> None:
         """Listen. Raises OSError."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(self._address)
-        self._socket.listen(8)
-        self._socket.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._accept)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listening.bind(self._address)
+            listening.listen(8)
+        except OSError:
+            listening.close()
+            raise
+        listening.setblocking(False)
+        self._socket = listening
+        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
 
     def close(self) -> None:
         """Listen no more, and remove the path; what is connected goes on."""
@@ -44,7 +50,8 @@ class StreamSocket:
         self._socket.close()
         self._socket = None
         if not self._address.startswith("\0"):
-            os.unlink(self._address)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._address)
 
     def abort_relays(self) -> None:
         """End everything that is connected."""
@@ -53,17 +60,32 @@ class StreamSocket:
 
     def _accept(self) -> None:
         assert self._socket is not None
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+        try:
             accepted, _ = self._socket.accept()
-            try:
-                stream = self._stream_for(accepted)
-            except (CannotOpen, ConnectionError):
-                accepted.close()
-                return
-            accepted.setblocking(False)
-            relay = Relay(on_end=lambda: self._relays.discard(relay))
-            self._relays.add(relay)
-            relay.couple(SocketWire(accepted), stream)
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError:  # no descriptor is left; to be woken for it again and again helps nobody
+            self._rest_a_moment(self._socket)
+            return
+        try:
+            stream = self._stream_for(accepted)
+        except (CannotOpen, ConnectionError):
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        relay = Relay(on_end=lambda: self._relays.discard(relay))
+        self._relays.add(relay)
+        relay.couple(SocketWire(accepted), stream)
+
+    def _rest_a_moment(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening.fileno())
+
+        def go_on() -> None:
+            if self._socket is listening:
+                loop.add_reader(listening.fileno(), self._accept)
+
+        loop.call_later(REST_SECONDS, go_on)
 
     def _stream_for(self, accepted: socket.socket) -> MuxStream:
         """Raises ConnectionError for strangers: an abstract name is open to every user."""

@@ -1,6 +1,7 @@
 """Byte streams without asyncio's stream objects: callbacks in, buffers out, nothing copied twice.
 
 A `Wire` is what a relay or a yamux session writes to; a `WireUser` is who is told what arrives.
+A wire has no half-close: none of the protocols on it needs one, and each would need time limits.
 Sockets are driven directly: asyncio's transports copy what they queue and cut what they read.
 TLS needs them, so there is one wire of each kind.
 """
@@ -8,8 +9,10 @@ TLS needs them, so there is one wire of each kind.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
+
+from gitaly.transport.linger import Linger, unconfirmed
 
 Buffer = bytes | bytearray | memoryview
 
@@ -19,19 +22,19 @@ MOST_BUFFERS: Final = 256  # of one sendmsg; the kernel's limit is 1024
 
 
 class WireUser(Protocol):
-    """Who reads a wire. All methods are called from the event loop."""
+    """Who reads a wire. All methods are called by the event loop, none while a wire is called."""
 
     def bytes_received(self, data: memoryview) -> None:
         """Take some bytes; the view is valid only during this call."""
 
     def eof_received(self) -> None:
-        """The other side sends nothing any more; it may still read."""
+        """The other side sends nothing any more; finish or abort."""
 
     def writable(self) -> None:
         """What was waiting is gone, after it had passed the high-water mark."""
 
     def wire_lost(self, error: Exception | None) -> None:
-        """The wire is gone; called exactly once, and nothing after it."""
+        """The wire is gone; called exactly once, and nothing after it. None: we ended it."""
 
 
 class Wire(Protocol):
@@ -53,7 +56,7 @@ class Wire(Protocol):
         """Go on calling `bytes_received`."""
 
     def finish(self) -> None:
-        """Send what waits, then tell the other side that nothing follows."""
+        """Send what waits, then end the wire; what still comes is dropped."""
 
     def abort(self) -> None:
         """Drop everything now."""
@@ -78,15 +81,23 @@ class Silent:
 class SocketWire:
     """A connected, non-blocking stream socket. It reads nothing until `resume_reading`."""
 
-    def __init__(self, connected: socket.socket, user: WireUser | None = None) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        user: WireUser | None = None,
+        on_closed: Callable[[], None] = lambda: None,  # the descriptor is given back
+    ) -> None:
         self.user: WireUser = user or Silent()
         self._socket = connected
         self._fd = connected.fileno()
         self._loop = asyncio.get_running_loop()
+        self._on_closed = on_closed
+        self._linger = Linger(self._fd, lambda: self._backlog, lambda: self._lose(None))
         self._waiting: deque[memoryview] = deque()
         self._backlog = 0
         self._was_high = False
         self._reading = False
+        self._eof = False
         self._finishing = False
         self._lost = False
 
@@ -94,6 +105,11 @@ class SocketWire:
     def backlog(self) -> int:
         """Bytes that wait for the kernel."""
         return self._backlog
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the peer's kernel has everything."""
+        return self._lost or not (self._backlog or unconfirmed(self._fd))
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Hand buffers to the kernel; copy and queue what it does not take."""
@@ -116,9 +132,9 @@ class SocketWire:
 
     def _queue(self, buffers: Sequence[Buffer]) -> None:
         for buffer in buffers:
-            copy = memoryview(bytes(buffer))
-            self._waiting.append(copy)
-            self._backlog += len(copy)
+            if len(buffer):  # an empty one would never be sent, and waited for without end
+                self._waiting.append(memoryview(bytes(buffer)))
+                self._backlog += len(buffer)
         self._was_high = self._was_high or self._backlog > HIGH_WATER_BYTES
 
     def _send_waiting(self) -> None:
@@ -145,17 +161,17 @@ class SocketWire:
             self._shut_down()
         elif self._was_high:
             self._was_high = False
-            self.user.writable()
+            self._tell(self.user.writable)
 
     def pause_reading(self) -> None:
         """Leave what comes in the kernel's buffer."""
-        if self._reading:
+        if self._reading and not self._finishing:
             self._reading = False
             self._loop.remove_reader(self._fd)
 
     def resume_reading(self) -> None:
         """Take what comes."""
-        if not self._reading and not self._lost:
+        if not (self._reading or self._eof or self._lost):
             self._reading = True
             self._loop.add_reader(self._fd, self._readable)
 
@@ -167,19 +183,34 @@ class SocketWire:
         except OSError as error:
             self._lose(error)
             return
-        if data:
-            self.user.bytes_received(memoryview(data))
-            return
-        self.pause_reading()
-        self.user.eof_received()
+        if self._finishing:
+            if not data:
+                self._lose(None)
+        elif data:
+            self._tell(self.user.bytes_received, memoryview(data))
+        else:
+            self.pause_reading()
+            self._eof = True
+            self._tell(self.user.eof_received)
+
+    def _tell(self, what: Callable[..., None], *arguments: memoryview) -> None:
+        """A user that fails loses its wire, half of a message lost; the loop reports the error."""
+        try:
+            what(*arguments)
+        except Exception:
+            self.abort()
+            raise
 
     def finish(self) -> None:
-        """Half-close once everything is sent."""
+        """Send what waits, and close once the peer has it or has closed itself."""
         if self._lost or self._finishing:
             return
         self._finishing = True
+        self.resume_reading()  # unread bytes of the peer would make closing a reset
         if not self._waiting:
             self._shut_down()
+        if not self._lost:
+            self._linger.check()
 
     def _shut_down(self) -> None:
         try:
@@ -195,12 +226,15 @@ class SocketWire:
         if self._lost:
             return
         self._lost = True
-        self.pause_reading()
+        self._linger.cancel()
+        self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._waiting.clear()
         self._backlog = 0
         self._socket.close()
-        self.user.wire_lost(error)
+        self._on_closed()
+        # Later: whoever wrote, finished or aborted is not prepared to be told in the middle of it.
+        self._loop.call_soon(lambda: self.user.wire_lost(error))
 
 
 def _rest(buffers: Sequence[Buffer], sent: int) -> list[memoryview]:
@@ -215,11 +249,19 @@ def _rest(buffers: Sequence[Buffer], sent: int) -> list[memoryview]:
 
 
 class TransportWire(asyncio.Protocol):
-    """A wire over an asyncio transport: TLS."""
+    """A wire over an asyncio transport: TLS. Nothing can be written before it is connected."""
 
-    def __init__(self, user: WireUser | None = None) -> None:
+    def __init__(
+        self,
+        user: WireUser | None = None,
+        on_closed: Callable[[], None] = lambda: None,  # the connection is over
+    ) -> None:
         self.user: WireUser = user or Silent()
+        self._on_closed = on_closed
         self._transport: asyncio.Transport | None = None
+        self._linger: Linger | None = None
+        self.connecting: asyncio.Task[None] | None = None  # its TLS handshake, if a task does it
+        self._finishing = False
         self._lost = False
         self._was_high = False
 
@@ -228,6 +270,21 @@ class TransportWire(asyncio.Protocol):
         """Bytes in the transport's buffer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the peer's kernel has everything."""
+        if self._transport is None or self._lost or self._is_broken():
+            return True
+        return not (self.backlog or unconfirmed(self._descriptor()))
+
+    def _is_broken(self) -> bool:
+        """Whether asyncio has lost the connection below TLS, and has yet to tell us."""
+        return self._transport is not None and self._transport.get_extra_info("socket") is None
+
+    def _descriptor(self) -> int:
+        assert self._transport is not None
+        return int(self._transport.get_extra_info("socket").fileno())
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=0)
@@ -235,12 +292,12 @@ class TransportWire(asyncio.Protocol):
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Encrypt and send."""
-        if self._transport is not None and not self._lost:
+        if self._transport is not None and not (self._lost or self._finishing):
             self._transport.writelines(buffers)
 
     def pause_reading(self) -> None:
         """Leave what comes to the transport, which leaves it to the kernel."""
-        if self._transport is not None and self._transport.is_reading():
+        if self._transport is not None and not self._finishing and self._transport.is_reading():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
@@ -249,30 +306,44 @@ class TransportWire(asyncio.Protocol):
             self._transport.resume_reading()
 
     def finish(self) -> None:
-        """Send what waits and close: TLS has no half-close that clients agree on."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close once the peer has everything: asyncio's own closing breaks off what is on its way
+        when the peer still sends."""
+        if self._transport is None or self._finishing or self._lost:
+            return
+        self._finishing = True
+        if self._is_broken():
+            return
+        self.resume_reading()
+        self._linger = Linger(self._descriptor(), lambda: self.backlog, self._transport.close)
+        self._linger.check()
 
     def abort(self) -> None:
         """Close at once."""
         if self._transport is not None:
             self._transport.abort()
+        elif self.connecting is not None:
+            self.connecting.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self.user.bytes_received(memoryview(data))
+        if not self._finishing:
+            self.user.bytes_received(memoryview(data))
 
     def eof_received(self) -> bool:
-        self.user.eof_received()
+        if not self._finishing:
+            self.user.eof_received()
         return False
 
     def pause_writing(self) -> None:
         self._was_high = True
 
     def resume_writing(self) -> None:
-        if self._was_high:
+        if self._was_high and not self._finishing:
             self._was_high = False
             self.user.writable()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
+        if self._linger is not None:
+            self._linger.cancel()
+        self._on_closed()
         self.user.wire_lost(error)

@@ -73,7 +73,12 @@ class Limits:
             raise ValueError(f"max_window {self.max_window} is not in 262144..4294967295")
 
 
-NODE_LIMITS: Final = Limits(accept_backlog=1, max_peer_streams=1, max_window=16 * 1024 * 1024)
+NODE_LIMITS: Final = Limits(
+    accept_backlog=1,
+    max_peer_streams=1,
+    max_window=16 * 1024 * 1024,
+    max_pending_replies=32 * 1024,  # more frames than one read from a socket may bring
+)
 
 
 # Events are made for every piece of payload; frozen ones would cost twice as much to make.

@@ -1,5 +1,6 @@
 import gc
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +14,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
-from tests.git.support import children_of, open_descriptors
+from tests.git.support import newcomers, open_descriptors
 
 
 @pytest.fixture
@@ -25,15 +26,16 @@ def registry() -> CollectorRegistry:
 async def processes(registry: CollectorRegistry) -> AsyncIterator[Processes]:
     """Children whose grace period is short; afterwards none is left, nor any descriptor."""
     keep_inherited_descriptors()
+    newcomers.start()
     before = open_descriptors()
     processes = Processes(
         PosixSpawner(), PrometheusCommandMetrics(registry, "2.39.5"), grace_seconds=0.2
     )
     yield processes
     await processes.aclose()
-    assert children_of(os.getpid()) == []
+    assert newcomers.left() == []
     gc.collect()  # handles of libgit2 close their packs
-    assert open_descriptors() == before
+    assert Counter(open_descriptors()) <= Counter(before)  # gRPC closes some of its own late
 
 
 @pytest.fixture

@@ -83,3 +83,21 @@ def open_descriptors() -> list[str]:
         except FileNotFoundError:  # the one that reads the directory
             continue
     return sorted(kind.split(":")[0] for kind in found)
+
+
+class Newcomers:
+    """Children of this process since a moment; nodes of other tests may be running beside them."""
+
+    def __init__(self) -> None:
+        self._strangers: set[int] = set()
+
+    def start(self) -> None:
+        """Who is here now does not count."""
+        self._strangers = set(children_of(os.getpid()))
+
+    def left(self) -> list[int]:
+        """Who came and has not gone."""
+        return sorted(set(children_of(os.getpid())) - self._strangers)
+
+
+newcomers = Newcomers()

@@ -1,0 +1,108 @@
+"""The node calls a server in Go at the other end of a connection, as it votes with Praefect."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from gitaly._pb.transaction_pb2 import VoteTransactionRequest, VoteTransactionResponse
+from gitaly.errors import Unavailable
+from gitaly.transport.backchannel import Backchannel
+from gitaly.transport.mux import MuxSession
+from tests.faults.nodes import Served, a_node
+from tests.interop.conftest import Peer
+from tests.transport.wires import until
+
+VOTE = "/gitaly.RefTransaction/VoteTransaction"
+COMMIT = "0800"
+REQUEST = VoteTransactionRequest(
+    transaction_id=7,
+    node="gitaly-1",
+    reference_updates_hash=bytes(range(20)),
+    phase=VoteTransactionRequest.COMMITTED_PHASE,
+)
+
+
+class Praefect:
+    """The peer program as a server, and our session with it."""
+
+    def __init__(self, served: Served, child: asyncio.subprocess.Process) -> None:
+        self.served = served
+        self.child = child
+        [connection] = served.connections
+        assert connection.session is not None
+        self.session: MuxSession = connection.session
+        self.backchannel = Backchannel(self.session, str(served.directory / "run" / "c-1"))
+
+    async def vote(self) -> VoteTransactionResponse:
+        method = self.backchannel.channel().unary_unary(
+            VOTE,
+            request_serializer=VoteTransactionRequest.SerializeToString,
+            response_deserializer=VoteTransactionResponse.FromString,
+        )
+        async with asyncio.timeout(20):
+            answer: VoteTransactionResponse = await method(REQUEST)
+        return answer
+
+    async def line(self) -> str:
+        assert self.child.stdout is not None
+        return (await self.child.stdout.readline()).decode().strip()
+
+
+@asynccontextmanager
+async def praefect(peer: Peer, directory: Path, kind: str = "tcp") -> AsyncIterator[Praefect]:
+    async with a_node(directory) as served:
+        child = await peer.start("-address", served.address(kind), "-vote", COMMIT)
+        assert child.stdout is not None
+        assert await child.stdout.readline() == b"ready\n"
+        found = Praefect(served, child)
+        try:
+            yield found
+        finally:
+            await found.backchannel.aclose()
+            if child.returncode is None:
+                child.kill()
+            await child.communicate()
+        await served.quiet()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+async def test_a_node_votes_on_the_connection_of_its_client(
+    peer: Peer, tmp_path: Path, kind: str
+) -> None:
+    async with praefect(peer, tmp_path, kind) as found:
+        assert await found.vote() == VoteTransactionResponse(state=VoteTransactionResponse.COMMIT)
+        assert await found.line() == f"{VOTE} {REQUEST.SerializeToString().hex()}"
+
+
+async def test_many_votes_use_one_stream(peer: Peer, tmp_path: Path) -> None:
+    async with praefect(peer, tmp_path) as found:
+        async with asyncio.TaskGroup() as tasks:
+            votes = [tasks.create_task(found.vote()) for _ in range(50)]
+        assert [vote.result().state for vote in votes] == [VoteTransactionResponse.COMMIT] * 50
+        assert found.session.open_stream()._stream.id == 4  # stream 2 carried them all
+
+
+async def test_a_vote_fails_when_the_client_goes_away(peer: Peer, tmp_path: Path) -> None:
+    async with praefect(peer, tmp_path) as found:
+        await found.vote()
+        found.child.kill()
+        await until(lambda: found.session.is_lost)
+        with pytest.raises(Unavailable, match="session shutdown"):
+            await found.vote()
+
+
+async def test_a_vote_that_runs_ends_with_the_connection(peer: Peer, tmp_path: Path) -> None:
+    async with praefect(peer, tmp_path) as found:
+        await found.vote()
+        asking: Any = found.backchannel.channel().unary_unary(VOTE)  # bytes: untyped by its stubs
+        [connection] = found.served.connections
+        connection.wire.abort()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async with asyncio.timeout(20):
+                await asking(b"")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
