@@ -41,7 +41,7 @@ def _point_at_package(match: "re.Match[str]") -> str:
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's generic is untyped
     """Runs before wheels and editable installs; a source distribution carries proto/ instead."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002  # hatchling's
         """Generate into the source tree, where the build picks it up as an artifact."""
         if self.target_name != "sdist":
             generate(ROOT / "proto", ROOT / "gitaly" / "_pb")

@@ -26,7 +26,7 @@ BUILT = {
 def test_the_status_table_says_what_is_built() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = re.findall(r"^\| `(gitaly\.\w+)` \| (.+?) \| (.*?) ?\|$", readme, re.MULTILINE)
-    said = {service: (works, calls) for service, works, calls in rows if works != "–"}
+    said = {service: (works, calls) for service, works, calls in rows if " of " in works}
     true = {}
     for service, methods in node_services().items():
         names = sorted(m.name for m in methods if hasattr(BUILT.get(service), m.name))

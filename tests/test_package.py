@@ -21,8 +21,8 @@ path = "{directory}/storage"
 PROBE = """
 import sys, grpc
 with grpc.insecure_channel("unix:" + sys.argv[1]) as channel:
-    answer = channel.unary_unary("/grpc.health.v1.Health/Check")(b"", wait_for_ready=True, timeout=30)
-print(answer)
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
+    print(check(b"", wait_for_ready=True, timeout=30))
 """
 
 
@@ -63,7 +63,7 @@ def test_the_wheel_in_an_empty_environment_starts_a_node(wheel: Path, tmp_path: 
     )
     try:
         socket = str(tmp_path / "gitaly.socket")
-        probe = [environment / "bin/python", "-c", PROBE, socket]
+        probe: list[str | Path] = [environment / "bin/python", "-c", PROBE, socket]
         answer = subprocess.run(
             probe, cwd=tmp_path, env=clean, check=True, capture_output=True, text=True, timeout=60
         )
