@@ -136,7 +136,7 @@ def _local_second(second: int) -> str:
 
 
 def _timing(call: Call) -> dict[str, object]:
-    took = time.monotonic() - call.started
+    took = call.ended - call.started
     fields: dict[str, object] = {
         "grpc.start_time": _local_time(time.time() - took),
         "grpc.time_ms": round(took * 1000, 3),

@@ -27,6 +27,7 @@ class Call:
     metadata: Mapping[str, str]  # the first value of each key; binary values are left out
     all_metadata: Sequence[tuple[str, str | bytes]]
     started: float  # monotonic seconds
+    ended: float = 0.0  # monotonic seconds; set when the handler has returned
     deadline: float | None = None  # monotonic seconds; None if the client set none
     connection: Connection | None = None  # None where the core itself accepted the connection
     account: Account

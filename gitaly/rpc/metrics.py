@@ -1,6 +1,5 @@
 """What Prometheus learns about calls; names and labels as Gitaly's dashboards expect them."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -88,7 +87,7 @@ class RpcMetrics:
         series.sent.inc(call.sent_messages)
         series.handled[call.outcome.code].inc()
         if series.seconds is not None:
-            series.seconds.observe(time.monotonic() - call.started)
+            series.seconds.observe(call.ended - call.started)
         key = (
             client["client_name"],
             call.method.service,

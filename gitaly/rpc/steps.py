@@ -84,12 +84,17 @@ class Steps:
                 await inner(call)
             finally:
                 self._running.discard(call)
-                client = client_of(call)
-                self._metrics.call_ended(call, client)
-                if self._access_log.covers(call.method):
-                    self._access_log.finished(call, client)
+                call.ended = time.monotonic()
+                # The answer goes first: the client need not wait for our book-keeping.
+                asyncio.get_running_loop().call_soon(self._book, call)
 
         return handler
+
+    def _book(self, call: Call) -> None:
+        client = client_of(call)
+        self._metrics.call_ended(call, client)
+        if self._access_log.covers(call.method):
+            self._access_log.finished(call, client)
 
     def decide(self, inner: Handler) -> Handler:
         """Turn what was raised into the outcome of the call."""

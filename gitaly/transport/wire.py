@@ -17,6 +17,7 @@ from gitaly.transport.linger import Linger, unconfirmed
 Buffer = bytes | bytearray | memoryview
 
 READ_BYTES: Final = 256 * 1024
+FEW_BYTES: Final = 16 * 1024
 HIGH_WATER_BYTES: Final = 256 * 1024  # more than this waiting: whoever produces should stop
 MOST_BUFFERS: Final = 256  # of one sendmsg; the kernel's limit is 1024
 
@@ -96,6 +97,7 @@ class SocketWire:
         self._waiting: deque[memoryview] = deque()
         self._backlog = 0
         self._was_high = False
+        self._read_bytes = FEW_BYTES
         self._reading = False
         self._eof = False
         self._finishing = False
@@ -118,9 +120,13 @@ class SocketWire:
         if self._waiting:
             self._queue(buffers)
             return
-        total = sum(map(len, buffers))
         try:
-            sent = self._socket.sendmsg(buffers[:MOST_BUFFERS])
+            if len(buffers) == 1:
+                total = len(buffers[0])
+                sent = self._socket.send(buffers[0])
+            else:
+                total = sum(map(len, buffers))
+                sent = self._socket.sendmsg(buffers[:MOST_BUFFERS])
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
@@ -177,12 +183,14 @@ class SocketWire:
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(self._read_bytes)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lose(error)
             return
+        # Room for much costs much, even if little comes: so much only where the last read was full.
+        self._read_bytes = READ_BYTES if len(data) >= FEW_BYTES else FEW_BYTES
         if self._finishing:
             if not data:
                 self._lose(None)
