@@ -123,7 +123,8 @@ def _parsed(payload: str, request: M) -> M:
     try:
         return json_format.Parse(payload, request)
     except json_format.ParseError as error:
-        raise InvalidRequest(f"unmarshaling payload failed: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise InvalidRequest(f"unmarshaling payload failed: {reason}") from error
 
 
 def _logged(text: str, error: str = "") -> int:
