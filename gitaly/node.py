@@ -53,6 +53,7 @@ from gitaly.storage import (
     Storages,
     ensure_filesystem_id,
     sweep,
+    sweep_quarantines,
 )
 from gitaly.tasks import background
 from gitaly.tls import server_context
@@ -175,9 +176,10 @@ class _Upkeep:
                 raise CannotPrepare(f"storage {path}: {error.strerror}") from error
 
     async def run(self) -> None:
-        """Count repositories once; sweep temporary directories now and every hour."""
+        """Count repositories once; sweep what was left over now, and every hour what gets old."""
         paths = self.storages.distinct_paths()
         await self.counter.count(paths, self.blocking, self._logger)
+        await sweep_quarantines(paths, self.blocking, self._logger)
         while True:
             await sweep(paths, self.blocking, self._logger)
             await asyncio.sleep(SWEEP_SECONDS)

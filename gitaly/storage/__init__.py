@@ -9,6 +9,7 @@ from gitaly.storage.info import RepositoryInfo, read_alternates, repository_info
 from gitaly.storage.locator import NotADirectory, Storage, Storages, check_loose
 from gitaly.storage.locks import AlreadyLocked, RepositoryLock
 from gitaly.storage.metadata import ensure_filesystem_id, filesystem_id
+from gitaly.storage.quarantines import sweep_quarantines
 from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
 from gitaly.storage.sizes import directory_size
@@ -42,6 +43,7 @@ __all__ = [
     "read_alternates",
     "repository_info",
     "sweep",
+    "sweep_quarantines",
     "temporary",
     "touch_full_repack_timestamp",
     "usage",
