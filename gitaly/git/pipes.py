@@ -12,6 +12,7 @@ from typing import Final
 from gitaly.errors import Internal
 
 PIECE_BYTES: Final = 65536
+PAUSE_SECONDS: Final = 0.002  # for a slow reader: less than it needs to empty a large pipe
 LARGE_PIPE_BYTES: Final = 1 << 20  # what an unprivileged process may ask for by default
 RECORD_LIMIT_BYTES: Final = 16 << 20
 
@@ -155,6 +156,8 @@ class PipeWriter(_PipeEnd):
             left = left[taken:]
             if left:
                 await self.writable()
+                if taken < PIECE_BYTES:  # a pipe calls itself writable when a page of it is free
+                    await asyncio.sleep(PAUSE_SECONDS)
 
     def feed(self, data: bytes) -> None:
         """Write all of it in the background, as fast as the child reads, then close our end.

@@ -2,8 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from typing import Final, Protocol
 
 from gitaly.errors import NodeError
@@ -40,9 +45,9 @@ async def pump(source: PipeReader, sink: Sink) -> int:
 async def pump_band(
     source: PipeReader, sink: Sink, band: int, keep: ErrorText | None = None
 ) -> int:
-    """Move everything as packets of a side-band; the bytes sent. `keep`: remembers a beginning.
+    """Move everything as packets of a side-band; the number of bytes, without packets' headers.
 
-    Raises ConnectionError.
+    `keep` remembers a beginning. Raises ConnectionError.
     """
 
     def framed(piece: memoryview) -> Buffers:
@@ -78,12 +83,24 @@ async def _pump(
             continue
         if not size:
             return moved
-        buffers = framed(buffer[:size])
-        sink.write(buffers)
-        moved += sum(map(len, buffers))
+        sink.write(framed(buffer[:size]))
+        moved += size
         # Git writes some KiB at a time, and to wake up for each would cost more than the bytes.
         is_drained = size < room and size < ENOUGH_BYTES
         await asyncio.sleep(PAUSE_SECONDS if is_drained else 0)
+
+
+@asynccontextmanager
+async def started(
+    run: AbstractAsyncContextManager[Child], words: str, kind: type[NodeError]
+) -> AsyncIterator[Child]:
+    """`run`, whose failure to start becomes a `kind` with `words` in front of the reason."""
+    async with AsyncExitStack() as stack:
+        try:
+            child = await stack.enter_async_context(run)
+        except NodeError as error:
+            raise kind(f"{words}: {error.message}", **error.metadata) from error
+        yield child
 
 
 async def feed(
@@ -101,38 +118,40 @@ async def feed(
             view = memoryview(piece)
             for observe in observers:
                 observe(view)
-            await stdin.write(view)
-    except (BrokenPipeError, ValueError):
-        return  # ValueError: git has ended and our end is closed
+            try:
+                await stdin.write(view)
+            except (BrokenPipeError, ValueError):
+                return  # ValueError: git is being stopped and our end is closed
     finally:
-        with suppress(ValueError):
-            stdin.close()
+        stdin.close()
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
-async def merged(
-    stdout: PipeReader, stderr: PipeReader | None, keep: ErrorText
-) -> AsyncIterator[tuple[int, bytes]]:
+async def merged(child: Child, keep: ErrorText) -> AsyncGenerator[tuple[int, bytes], None]:
     """What git writes, as (band, piece) in the order in which it comes, up to the end of both.
 
     Nothing is read ahead while the caller works, but one piece of each. `keep` remembers the
-    beginning of stderr.
+    beginning of stderr. Close it when you leave it early (`aclosing`): else it goes on reading
+    from pipes that somebody else may want to empty.
     """
     pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=1)
 
     async def read(source: PipeReader, band: int) -> None:
-        while piece := await source.read(MESSAGE_BYTES):
-            if band == sideband.STDERR:
-                keep.feed(piece)
-            await pieces.put((band, piece))
+        with suppress(ValueError):  # closed under our hands: git is being stopped
+            while piece := await source.read(MESSAGE_BYTES):
+                if band == sideband.STDERR:
+                    keep.feed(piece)
+                await pieces.put((band, piece))
         await pieces.put((band, b""))
 
-    sources = [(stdout, sideband.STDOUT)]
-    if stderr is not None:
-        sources.append((stderr, sideband.STDERR))
-    async with AsyncExitStack() as stack:
-        for source, band in sources:
-            await stack.enter_async_context(background(read(source, band)))
-        open_sources = len(sources)
+    assert child.stdout is not None
+    assert child.stderr is not None
+    async with (
+        background(read(child.stdout, sideband.STDOUT)),
+        background(read(child.stderr, sideband.STDERR)),
+    ):
+        open_sources = 2
         while open_sources:
             band, piece = await pieces.get()
             if piece:
@@ -155,6 +174,7 @@ async def feeding(
 
     async def run() -> None:
         assert child.stdin is not None
+        child.stdin.enlarge()
         with suppress(ConnectionError, NodeError):
             await feed(pieces, child.stdin, observers)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
@@ -11,10 +11,10 @@ from gitaly.errors import Cancelled, DeadlineExceeded, FailedPrecondition, Inter
 from gitaly.git.command import Git
 from gitaly.git.error_text import ErrorText
 from gitaly.git.paths import RepositoryPaths
-from gitaly.git.process import GRACE_SECONDS, Child
+from gitaly.git.process import Child
 from gitaly.git.quoting import go_quoted
 from gitaly.git.stdio import PIPE
-from gitaly.git.transfer import Sink, feeding, pump, pump_band
+from gitaly.git.transfer import Sink, feeding, pump, pump_band, started
 from gitaly.tasks import background
 from gitaly.transport import sideband
 from gitaly.transport.negotiation import DONE, Negotiation, NegotiationParser, PacketWatcher
@@ -62,7 +62,7 @@ class Fetch:
 
 
 class NegotiationLimit:
-    """The time in which a client must have said what it wants; stops git when it is over."""
+    """The time in which a client must have said what it wants."""
 
     def __init__(self, last_words: bytes, seconds: float | None) -> None:
         self.is_over = False
@@ -70,21 +70,21 @@ class NegotiationLimit:
         self._seconds = seconds  # None: no limit
 
     @contextmanager
-    def of(self, child: Child) -> Iterator[None]:
-        """A block for the length of which the clock ticks."""
+    def ticking(self, stop: Callable[[], object]) -> Iterator[None]:
+        """A block for the length of which the clock ticks; `stop` is called when time is over."""
         if self._seconds is None:
             yield
             return
-        timer = asyncio.get_running_loop().call_later(self._seconds, self._check, child)
+        timer = asyncio.get_running_loop().call_later(self._seconds, self._check, stop)
         try:
             yield
         finally:
             timer.cancel()
 
-    def _check(self, child: Child) -> None:
+    def _check(self, stop: Callable[[], object]) -> None:
         if not self.watcher.is_finished:
             self.is_over = True
-            child.stop(GRACE_SECONDS)
+            stop()
 
 
 async def serve_stateful(
@@ -101,17 +101,22 @@ async def serve_stateful(
     )
     run = git.run("upload-pack", stdin=PIPE, stderr=PIPE, **fetch.options())
     try:
-        async with run as child:
-            with limit.of(child):
-                async with feeding(child, peer.input(), (parser.feed, limit.watcher.feed)):
-                    fetch.response_bytes = await _pump_bands(child, peer, stderr)
-                    ended = await child.wait()
-    except (ConnectionError, ValueError) as error:  # ValueError: the limit has closed our pipes
-        judge_negotiation(limit, "upload-pack")
+        async with (
+            started(run, "running upload-pack: starting command", Internal) as child,
+            feeding(child, peer.input(), (parser.feed, limit.watcher.feed)),
+            background(_pump_bands(child, peer, stderr)) as pumping,
+        ):
+            # The pump is stopped, and not only git: it may be waiting for the client to read.
+            with limit.ticking(pumping.cancel):
+                await asyncio.wait([pumping])
+            if pumping.cancelled():
+                judge_negotiation(limit, "upload-pack")
+            fetch.response_bytes = pumping.result()
+            ended = await child.wait()
+    except ConnectionError as error:
         raise Cancelled("running upload-pack: user canceled the request") from error
     finally:
         _note(fetch, parser)
-    judge_negotiation(limit, "upload-pack")
     if ended:
         return
     if stderr.value() == HUNG_UP:
@@ -124,7 +129,10 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
     parser, digest = NegotiationParser(), hashlib.sha1(usedforsecurity=False)
     run = git.run("upload-pack", stdin=PIPE, flags=["--stateless-rpc"], **fetch.options())
     try:
-        async with run as child, feeding(child, peer.input(), (parser.feed, digest.update)):
+        async with (
+            started(run, "running upload-pack: spawning upload-pack", FailedPrecondition) as child,
+            feeding(child, peer.input(), (parser.feed, digest.update)),
+        ):
             assert child.stdout is not None
             child.stdout.enlarge()
             fetch.response_bytes = await pump(child.stdout, peer)
@@ -138,7 +146,10 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
         fetch.request_digest = digest.hexdigest()
     # A shallow clone ends its first request early, and git calls that an error.
     if not ended and not parser.saw_deepen:
-        raise FailedPrecondition(f"running upload-pack: waiting for upload-pack: {ended}")
+        raise FailedPrecondition(
+            f"running upload-pack: waiting for upload-pack: {ended}",
+            stderr=child.error_text.decode(errors="replace"),
+        )
 
 
 def judge_negotiation(limit: NegotiationLimit, name: str) -> None:
@@ -153,7 +164,9 @@ async def _pump_bands(child: Child, peer: Peer, stderr: ErrorText) -> int:
     child.stdout.enlarge()
     errors = pump_band(child.stderr, peer, sideband.STDERR, stderr)
     async with background(errors) as err:
-        return await pump_band(child.stdout, peer, sideband.STDOUT) + await err
+        moved = await pump_band(child.stdout, peer, sideband.STDOUT)
+        await err
+        return moved
 
 
 def _note(fetch: Fetch, parser: NegotiationParser) -> None:
