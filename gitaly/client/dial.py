@@ -21,7 +21,8 @@ from gitaly.errors import Unavailable
 from gitaly.token import make_token
 from gitaly.transport.mux import MuxSession, MuxStream
 from gitaly.transport.stream_socket import StreamSocket
-from gitaly.transport.wire import SocketWire, TransportWire
+from gitaly.transport.tls_wire import TransportWire
+from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import Limits
 
 MAGIC: Final = b"backchannel"

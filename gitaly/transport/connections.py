@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gitaly.transport.mux import MuxSession
-from gitaly.transport.wire import SocketWire, TransportWire
+from gitaly.transport.tls_wire import TransportWire
+from gitaly.transport.wire import SocketWire
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -10,7 +10,8 @@ from gitaly.observe.log import Logger
 from gitaly.transport.connections import Connections
 from gitaly.transport.mux import MuxSession, MuxStream
 from gitaly.transport.relay import Relay
-from gitaly.transport.wire import SocketWire, TransportWire, Wire
+from gitaly.transport.tls_wire import TransportWire
+from gitaly.transport.wire import SocketWire, Wire
 from gitaly.transport.yamux_frames import NODE_LIMITS
 
 MAGIC: Final = b"backchannel"

@@ -9,7 +9,8 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
-from gitaly.transport.wire import Buffer, SocketWire, TransportWire, Wire
+from gitaly.transport.tls_wire import TransportWire
+from gitaly.transport.wire import Buffer, SocketWire, Wire
 from tests.config.pem import CERTIFICATE, KEY
 
 
