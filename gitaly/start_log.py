@@ -46,5 +46,5 @@ def announce(config: Config, git: GitBinary, logger: Logger) -> None:
         logger.warning(
             "The current configurations will cause Gitaly to fail to start up in future versions."
             " Please run 'gitaly configuration validate' and fix the errors that are printed.",
-            problems=len(found),
+            keys=", ".join(".".join(problem.key) for problem in found),
         )

@@ -28,10 +28,18 @@ def server_context(config: TLSConfig, runtime: RuntimeDirectory) -> ssl.SSLConte
         if config.key:
             _load_inline_key(context, config, runtime)
         else:
-            context.load_cert_chain(config.certificate_path, config.key_path)
-    except (OSError, ssl.SSLError) as error:
-        raise UnusableCertificate(f"load certificate: {error}") from error
+            context.load_cert_chain(config.certificate_path, config.key_path, _no_password)
+    except OSError as error:  # ssl.SSLError is one; its own words are a line of C
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        why = why or "not a certificate and a key in PEM"
+        where = f"{config.certificate_path}, {'tls.key' if config.key else config.key_path}"
+        raise UnusableCertificate(f"load certificate: {where}: {why}") from error
     return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask the terminal, and the start would wait for somebody to type."""
+    raise UnusableCertificate("load certificate: the key is encrypted: only plain keys are read")
 
 
 def _load_inline_key(context: ssl.SSLContext, config: TLSConfig, runtime: RuntimeDirectory) -> None:
@@ -41,6 +49,6 @@ def _load_inline_key(context: ssl.SSLContext, config: TLSConfig, runtime: Runtim
     try:
         with open(descriptor, "w") as file:
             file.write(config.key)
-        context.load_cert_chain(config.certificate_path, path)
+        context.load_cert_chain(config.certificate_path, path, _no_password)
     finally:
         os.unlink(path)

@@ -1,6 +1,7 @@
 """`gitaly demo`: a node that serves at once, with everything of its own below one directory."""
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import Final
@@ -37,7 +38,7 @@ A node serves {directory}/repositories, without GitLab and without a token. In a
     git clone gitaly://{address}/{storage}/{repository}
     cd demo && git commit --allow-empty -m hello && git push
 
-More repositories: git init --bare {directory}/repositories/NAME.git
+More repositories: git init --bare {repositories}/NAME.git
 Metrics: http://{metrics}/metrics     Log: {directory}/gitaly.log     Stop: Ctrl-C
 """
 
@@ -60,6 +61,7 @@ def serve_demo(directory: str) -> int:
         print(
             HELP.format(
                 directory=directory,
+                repositories=shlex.quote(os.path.join(directory, "repositories")),
                 programs=os.path.dirname(os.path.abspath(sys.argv[0])),
                 address=config.listen_addr,
                 metrics=config.prometheus_listen_addr,
@@ -69,9 +71,12 @@ def serve_demo(directory: str) -> int:
             flush=True,
         )
 
+    def complain(error: NodeError) -> None:
+        print(f"gitaly demo: {error}", file=sys.stderr)
+
     log_path = os.path.join(directory, "gitaly.log")
     with open(log_path, "ab", buffering=0) as log:
-        code = run(config, make_logger(log, format="text"), on_ready=say)
+        code = run(config, make_logger(log, format="text"), on_ready=say, on_error=complain)
     if code:
         print(f"gitaly demo: the node did not end well, see {log_path}", file=sys.stderr)
     return code

@@ -18,6 +18,10 @@ from gitaly.observe.log import Logger, make_logger
 PID_FILE: Final = "GITALY_PID_FILE"
 
 
+class CannotWritePidFile(NodeError):
+    """The file that GITALY_PID_FILE names cannot be written."""
+
+
 def serve_file(path: str) -> int:
     """Run a node; the exit code: 0 after an orderly stop, 1 for everything else."""
     try:
@@ -36,8 +40,13 @@ def serve_file(path: str) -> int:
     return run(config, logger)
 
 
-def run(config: Config, logger: Logger, on_ready: Callable[[Node], None] = lambda _: None) -> int:
-    """Run a node until a signal stops it."""
+def run(
+    config: Config,
+    logger: Logger,
+    on_ready: Callable[[Node], None] = lambda _: None,
+    on_error: Callable[[NodeError], None] = lambda _: None,
+) -> int:
+    """Run a node until a signal stops it; on_error hears what the log says of a failed start."""
     if sys.version_info < (3, 12):
         # 3.11 would start a thread for each child process; nothing of ours uses it, but others may
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
@@ -45,6 +54,7 @@ def run(config: Config, logger: Logger, on_ready: Callable[[Node], None] = lambd
         clean = asyncio.run(_serve(config, logger, on_ready))
     except NodeError as error:
         logger.error("unclean Gitaly shutdown", error=str(error))
+        on_error(error)
         return 1
     if clean:
         logger.info("Gitaly shutdown")
@@ -92,6 +102,9 @@ async def _write_pid_file() -> None:
     if not path:
         return
     temporary = f"{path}.{os.getpid()}"
-    async with aiofiles.open(temporary, "w") as file:
-        await file.write(str(os.getpid()))  # no newline: the wrapper does not expect one
-    os.rename(temporary, path)
+    try:
+        async with aiofiles.open(temporary, "w") as file:
+            await file.write(str(os.getpid()))  # no newline: the wrapper does not expect one
+        os.rename(temporary, path)
+    except OSError as error:
+        raise CannotWritePidFile(f"{PID_FILE}: {path}: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """The metrics endpoint: plain HTTP for Prometheus, served by threads of its own."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 
 from prometheus_client import (
@@ -8,6 +9,7 @@ from prometheus_client import (
     GCCollector,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -38,6 +40,8 @@ class BuildInfo(Collector):
 
 def make_registry() -> CollectorRegistry:
     """A registry of its own for each node, with what Prometheus wants to know of any process."""
+    # Go's client has no _created series, and they would double the page.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # its author gave it no types
     registry = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -52,12 +56,15 @@ def metrics_endpoint(address: str, registry: CollectorRegistry) -> Iterator[int]
     Raises CannotServeMetrics.
     """
     host, _, port = address.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise CannotServeMetrics(f'listen on {address}: "{port}" is not a port')
+    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # as asked for
     try:
         server, thread = start_http_server(
-            int(port), addr=host.strip("[]") or "::", registry=registry
+            int(port), addr=host.strip("[]") or everywhere, registry=registry
         )
-    except (OSError, ValueError) as error:
-        raise CannotServeMetrics(f"listen on {address}: {error}") from error
+    except OSError as error:
+        raise CannotServeMetrics(f"listen on {address}: {error.strerror}") from error
     try:
         yield server.server_port
     finally:

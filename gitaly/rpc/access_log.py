@@ -12,6 +12,7 @@ from typing import Final
 
 import grpc
 
+from gitaly.errors import NodeError
 from gitaly.observe.log import Logger
 from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method
@@ -43,6 +44,10 @@ QUIET_BY_DEFAULT: Final = "^/grpc.health.v1.Health/Check$"
 UNKNOWN: Final = "unknown"
 
 
+class WrongPattern(NodeError):
+    """A variable that chooses what is logged is not a regular expression."""
+
+
 def client_of(call: Call) -> Mapping[str, str]:
     """Who calls, as labels: client_name, call_site, auth_version, deadline_type."""
     metadata = call.metadata
@@ -59,14 +64,12 @@ def client_of(call: Call) -> Mapping[str, str]:
 
 
 class AccessLog:
-    """Writes one line for each finished call."""
+    """Writes one line for each finished call. Raises WrongPattern."""
 
     def __init__(self, logger: Logger, environment: Mapping[str, str] = os.environ) -> None:
         self._logger = logger
-        allow = environment.get(ALLOW_PATTERN, "")
-        deny = environment.get(DENY_PATTERN, QUIET_BY_DEFAULT)
-        self._allow = re.compile(allow) if allow else None
-        self._deny = re.compile(deny) if deny and not allow else None
+        self._allow = _pattern(environment, ALLOW_PATTERN, "")
+        self._deny = _pattern(environment, DENY_PATTERN, QUIET_BY_DEFAULT)
         self._fixed: dict[Method, dict[str, object]] = {}
 
     def covers(self, method: Method) -> bool:
@@ -123,6 +126,14 @@ class AccessLog:
             fixed["grpc.meta.method_scope"] = method.scope
         self._fixed[method] = fixed
         return fixed
+
+
+def _pattern(environment: Mapping[str, str], name: str, default: str) -> re.Pattern[str] | None:
+    text = environment.get(name, default)
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise WrongPattern(f'{name}: "{text}": {error}') from error
 
 
 def _local_time(seconds: float) -> str:

@@ -3,6 +3,7 @@
 Source: Gitaly, auth/token.go and internal/gitaly/server/auth/auth.go.
 """
 
+import binascii
 import hmac
 import re
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from gitaly.token import make_token as make_token  # the other half of check_tok
 from gitaly.token import signature
 
 VALIDITY_SECONDS: Final = 30
-NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+NUMBER: Final = re.compile(r"[+-]?0*([0-9]+)", re.ASCII)
 INT64: Final = range(-(2**63), 2**63)
+MOST_DIGITS: Final = 19  # of an INT64; Python itself refuses to read thousands of them
 
 
 class WrongToken(PermissionDenied):
@@ -48,18 +50,17 @@ def _parts(header: str | None) -> tuple[str, bytes, str]:
     if scheme.lower() != "bearer" or len(parts) != 3:
         raise Unauthenticated("authentication required")
     version, given, stamp = parts
-    if version != "v2":
-        return version, b"", stamp
     try:
-        return version, bytes.fromhex(given), stamp
+        return version, binascii.unhexlify(given), stamp  # bytes.fromhex would skip white space
     except ValueError:
         raise Unauthenticated("authentication required") from None
 
 
 def _seconds(stamp: str) -> int:
-    if not NUMBER.fullmatch(stamp):
+    number = NUMBER.fullmatch(stamp)
+    if number is None:
         why = "invalid syntax"
-    elif int(stamp) not in INT64:
+    elif len(number[1]) > MOST_DIGITS or int(stamp) not in INT64:
         why = "value out of range"
     else:
         return int(stamp)

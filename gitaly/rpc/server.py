@@ -8,7 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
-from gitaly.errors import Internal, Unimplemented
+from gitaly.errors import Cancelled, Internal, Unimplemented
 from gitaly.git.account import Account
 from gitaly.rpc.call import Call, Connection
 from gitaly.rpc.contract import Method
@@ -94,6 +94,13 @@ class _RunningCall(Call):
             self.first_request = request
         return request
 
+    async def send(self, response: Message) -> None:
+        """Send one message of a stream. Raises Cancelled if the client went away meanwhile."""
+        try:
+            await self.context.write(self.pack(response))
+        except aio.InternalError as error:  # as a rule we are cancelled before the core says so
+            raise Cancelled("context canceled") from error
+
     def pack(self, response: Message) -> bytes:
         raw = response.SerializeToString()
         self.sent_messages += 1
@@ -117,7 +124,7 @@ def _serve(method: Method, behaviour: Callable[..., Any]) -> Handler:
         responses = behaviour(argument, call)
         try:
             async for response in responses:
-                await call.context.write(call.pack(response))
+                await call.send(response)
         finally:
             await responses.aclose()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -170,6 +171,67 @@ def test_validate_reads_standard_input_and_answers_as_json() -> None:
         "key": ["git", "config", "key"],
         "message": 'key "bad" must contain at least one section',
     } in found
+
+
+def last_error(done: "subprocess.CompletedProcess[str]") -> str:
+    """What the log of a failed start ends with; nothing else may be said of it."""
+    assert (done.returncode, done.stderr) == (1, "")
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["msg"] == "unclean Gitaly shutdown"
+    return str(line["error"])
+
+
+def test_a_pid_file_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "pid"
+    env = {**os.environ, "GITALY_PID_FILE": str(path)}
+    done = gitaly("serve", configuration(tmp_path), env=env)
+    assert last_error(done) == f"GITALY_PID_FILE: {path}: No such file or directory"
+    assert list((tmp_path / "run").iterdir()) == []
+    assert not (tmp_path / "g.sock").exists()
+
+
+def test_a_log_pattern_that_is_no_pattern_stops_the_start(tmp_path: Path) -> None:
+    env = {**os.environ, "GITALY_LOG_REQUEST_METHOD_DENY_PATTERN": "("}
+    error = last_error(gitaly("serve", configuration(tmp_path), env=env))
+    assert error.startswith('GITALY_LOG_REQUEST_METHOD_DENY_PATTERN: "(": ')
+
+
+def tls(directory: Path, key: str, passphrase: str) -> str:
+    """The configuration of a TLS listener whose key may be encrypted; made by openssl."""
+    certificate = directory / "cert.pem"
+    name = ["-subj", "/CN=localhost", "-days", "2"]
+    out = ["-keyout", str(directory / key), "-out", str(certificate)]
+    secret = ["-passout", f"pass:{passphrase}"] if passphrase else ["-nodes"]
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", *name, *out, *secret]
+    subprocess.run(make, check=True, capture_output=True)
+    return (
+        f'tls_listen_addr = "127.0.0.1:0"\n[tls]\ncertificate_path = "{certificate}"\n'
+        f'key_path = "{directory}/{key}"\n'
+    )
+
+
+def test_an_encrypted_key_stops_the_start_without_a_question(tmp_path: Path) -> None:
+    done = gitaly("serve", configuration(tmp_path, tls(tmp_path, "key.pem", "secret")))
+    assert last_error(done) == "load certificate: the key is encrypted: only plain keys are read"
+
+
+def test_a_certificate_that_is_none_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    config = configuration(tmp_path, tls(tmp_path, "key.pem", ""))
+    (tmp_path / "cert.pem").write_text("no certificate")
+    error = last_error(gitaly("serve", config))
+    files = f"{tmp_path}/cert.pem, {tmp_path}/key.pem"
+    assert error == f"load certificate: {files}: not a certificate and a key in PEM"
+
+
+def test_a_demo_that_cannot_listen_says_so_on_the_terminal(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        env = {**os.environ, "GITALY_DEMO_ADDRESS": address}
+        env["GITALY_DEMO_METRICS_ADDRESS"] = "127.0.0.1:0"
+        done = gitaly("demo", tmp_path / "a b", env=env)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"gitaly demo: listen on {address}: Address already in use\n")
+    assert done.stdout == ""
 
 
 def test_the_version_is_the_contracts() -> None:

@@ -123,3 +123,19 @@ def test_while_transitioning_nobody_is_refused_and_the_counter_says_who_would_be
         ("false", "unauthenticated"): 1.0,
         ("false", "denied"): 1.0,
     }
+
+
+@pytest.mark.parametrize("stamp", ["9" * 19, "-" + "9" * 20, "9" * 5000])
+def test_a_signed_number_of_any_length_is_denied_as_out_of_range(stamp: str) -> None:
+    signed = hmac.digest(b"secret", stamp.encode(), "sha256").hex()
+    with pytest.raises(PermissionDenied, match=r"value out of range$"):
+        check_token(f"Bearer v2.{signed}.{stamp}", b"secret", NOW)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [f"Bearer v2. {SIGNATURE}.1700000000", "Bearer v2.00 00.1", "Bearer v1.nothex.1700000000"],
+)
+def test_a_signature_that_is_not_hexadecimal_is_judged_before_the_version(header: str) -> None:
+    with pytest.raises(Unauthenticated):
+        check_token(header, b"secret", NOW)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitaly._pb import ref_pb2, repository_pb2, shared_pb2, ssh_pb2
-from gitaly.errors import Aborted, InvalidRequest
+from gitaly.errors import Aborted, InvalidRequest, NotFound
 from gitaly.rpc import Call
 from tests.rpc.conftest import Serve
 
@@ -236,3 +236,53 @@ async def test_running_calls_are_known(serve: Serve) -> None:
         await asking
         await asyncio.wait_for(servicer.cancelled.wait(), 10)
     assert node.running == set()
+
+
+class EndlessRefs:
+    SERVICE = "gitaly.RefService"
+
+    async def ListRefs(
+        self, request: ref_pb2.ListRefsRequest, call: Call
+    ) -> AsyncIterator[ref_pb2.ListRefsResponse]:
+        reference = ref_pb2.ListRefsResponse.Reference(name=b"x" * 100_000)
+        while True:
+            yield ref_pb2.ListRefsResponse(references=[reference])
+
+
+async def test_a_client_that_leaves_while_it_is_written_to_is_no_bug(serve: Serve) -> None:
+    async with serve(EndlessRefs()) as node:
+        for _ in range(30):  # the core fails the write in some, and cancels the handler in others
+            await node.ask(LIST, b"", timeout=0.05)
+        while len(node.lines()) < 30:  # noqa: ASYNC110  # a line follows its handler's end
+            await asyncio.sleep(0.01)
+    assert {line["grpc.code"] for line in node.lines()} == {"DeadlineExceeded"}
+    assert {line["error"] for line in node.lines()} == {"context deadline exceeded"}
+
+
+async def test_the_line_of_a_failed_call_has_exactly_the_fields_of_the_reference(
+    serve: Serve,
+) -> None:
+    signed = hmac.digest(b"secret", b"1700000000", "sha256").hex()
+    metadata = {
+        "authorization": f"Bearer v2.{signed}.1700000000",
+        "x-gitlab-correlation-id": "c3",
+        "client_name": "rails",
+        "call_site": "here",
+        "remote_ip": "192.0.2.1",
+        "user_id": "7",
+        "username": "jane",
+    }
+    error = NotFound("repository not found", relative_path="a.git")
+    async with serve(Repositories(error), secret=b"secret") as node:
+        await node.ask(EXISTS, REQUEST, metadata=list(metadata.items()))
+        (line,) = node.lines()
+    assert set(line) == {
+        *("component", "correlation_id", "error", "error_metadata", "level", "msg", "pid"),
+        *("remote_ip", "span.kind", "system", "time", "user_id", "username"),
+        *("grpc.code", "grpc.method", "grpc.service", "grpc.start_time", "grpc.time_ms"),
+        *("grpc.meta.auth_version", "grpc.meta.call_site", "grpc.meta.client_name"),
+        *("grpc.meta.method_operation", "grpc.meta.method_scope", "grpc.meta.method_type"),
+        *("grpc.request.deadline", "grpc.request.fullMethod", "grpc.request.payload_bytes"),
+        *("grpc.request.glProjectPath", "grpc.request.glRepository"),
+        *("grpc.request.repoPath", "grpc.request.repoStorage", "grpc.response.payload_bytes"),
+    }
