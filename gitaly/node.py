@@ -3,17 +3,16 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
-from gitaly.errors import NodeError
 from gitaly.git import (
     Git,
     GitReferences,
@@ -31,7 +30,7 @@ from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import make_handlers
+from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
@@ -45,27 +44,13 @@ from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import (
-    Blocking,
-    Creator,
-    Remover,
-    RepositoryCounter,
-    Storages,
-    ensure_filesystem_id,
-    sweep,
-    sweep_quarantines,
-)
+from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
+from gitaly.upkeep import Upkeep
 from gitaly.version import VERSION
-
-SWEEP_SECONDS: Final = 3600
-
-
-class CannotPrepare(NodeError):
-    """A storage cannot be made ready for work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,42 +85,19 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
+    git, processes = _git(config, registry, logger)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
-    metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(PosixSpawner(), metrics)
-    git = Git(
-        binary,
-        processes,
-        environment=os.environ,
-        cpus=os.cpu_count() or 1,
-        admin_config=[(setting.key, setting.value) for setting in config.git.config],
-    )
-    connections, health, running = Connections(), HealthServicer(), set[Call]()
-    upkeep = _Upkeep(config, logger)
+    upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
-    contract = node_services()
-    servicers = [
-        health,
-        ReflectionServicer([*contract, HealthServicer.SERVICE]),
-        *_servicers(config, git, upkeep, registry, logger),
-    ]
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    steps = Steps(
-        metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
-        access_log=AccessLog(logger),
-        auth=Authenticator(_policy(config), registry, time.time),
-        running=running,
-        logger=logger,
-    )
-    handlers = make_handlers(methods, servicers, steps, connections.by_peer)
+    connections, health, running = Connections(), HealthServicer(), set[Call]()
+    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    handlers = _handlers(config, servicers, connections, running, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
+    internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
     metrics_port = None
     if config.prometheus_listen_addr:
         metrics_port = stack.enter_context(
@@ -143,10 +105,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         )
     serving = Serving(
         listeners=[listen(endpoint, core) for endpoint in _endpoints(config, runtime)],
-        internal=listen(
-            Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True),
-            internal_core,
-        ),
+        internal=listen(internal, internal_core),
         core=core,
         internal_core=internal_core,
         connections=connections,
@@ -158,35 +117,45 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
-class _Upkeep:
-    """What a node does with its storages beside answering calls."""
+def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[Git, Processes]:
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    metrics = PrometheusCommandMetrics(registry, binary.version.text)
+    processes = Processes(PosixSpawner(), metrics)
+    git = Git(
+        binary,
+        processes,
+        environment=os.environ,
+        cpus=os.cpu_count() or 1,
+        admin_config=[(setting.key, setting.value) for setting in config.git.config],
+    )
+    return git, processes
 
-    def __init__(self, config: Config, logger: Logger) -> None:
-        self.storages = Storages([(storage.name, storage.path) for storage in config.storages])
-        self.blocking = Blocking()
-        self.counter = RepositoryCounter()
-        self._logger = logger
 
-    def prepare(self) -> None:
-        """Give each storage its identity. Raises CannotPrepare."""
-        for path in self.storages.distinct_paths():
-            try:
-                ensure_filesystem_id(path)
-            except OSError as error:
-                raise CannotPrepare(f"storage {path}: {error.strerror}") from error
-
-    async def run(self) -> None:
-        """Count repositories once; sweep what was left over now, and every hour what gets old."""
-        paths = self.storages.distinct_paths()
-        await self.counter.count(paths, self.blocking, self._logger)
-        await sweep_quarantines(paths, self.blocking, self._logger)
-        while True:
-            await sweep(paths, self.blocking, self._logger)
-            await asyncio.sleep(SWEEP_SECONDS)
+def _handlers(
+    config: Config,
+    servicers: Sequence[Any],
+    connections: Connections,
+    running: set[Call],
+    registry: CollectorRegistry,
+    logger: Logger,
+) -> Router:
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    steps = Steps(
+        metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
+        access_log=AccessLog(logger),
+        auth=Authenticator(_policy(config), registry, time.time),
+        running=running,
+        logger=logger,
+    )
+    return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: _Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)

@@ -25,7 +25,8 @@ ROOMS = [
     "transport",
     "observe",
 ]
-COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir"}  # one room: it knows everybody
+# One room, which knows everybody.
+COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir", "upkeep"}
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_pb" not in p.parts)

@@ -1,0 +1,50 @@
+"""What a node does with its storages beside answering calls."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from gitaly.config import StorageConfig
+from gitaly.errors import NodeError
+from gitaly.observe.log import Logger
+from gitaly.storage import (
+    Blocking,
+    RepositoryCounter,
+    Storages,
+    ensure_filesystem_id,
+    sweep,
+    sweep_quarantines,
+)
+
+SWEEP_SECONDS: Final = 3600
+
+
+class CannotPrepare(NodeError):
+    """A storage cannot be made ready for work."""
+
+
+class Upkeep:
+    """The storages of a node, their counters, and the brooms."""
+
+    def __init__(self, storages: Iterable[StorageConfig], logger: Logger) -> None:
+        self.storages = Storages([(storage.name, storage.path) for storage in storages])
+        self.blocking = Blocking()
+        self.counter = RepositoryCounter()
+        self._logger = logger
+
+    def prepare(self) -> None:
+        """Give each storage its identity. Raises CannotPrepare."""
+        for path in self.storages.distinct_paths():
+            try:
+                ensure_filesystem_id(path)
+            except OSError as error:
+                raise CannotPrepare(f"storage {path}: {error.strerror}") from error
+
+    async def run(self) -> None:
+        """Count repositories once; sweep what was left over now, and every hour what gets old."""
+        paths = self.storages.distinct_paths()
+        await self.counter.count(paths, self.blocking, self._logger)
+        await sweep_quarantines(paths, self.blocking, self._logger)
+        while True:
+            await sweep(paths, self.blocking, self._logger)
+            await asyncio.sleep(SWEEP_SECONDS)
