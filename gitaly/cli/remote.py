@@ -130,7 +130,7 @@ class _Helper:
         repository = Repository(
             storage_name=self._url.storage_name,
             relative_path=self._url.relative_path,
-            gl_repository=os.environ.get("GL_REPOSITORY", ""),
+            gl_repository=_given("GL_REPOSITORY"),
         )
         if self._service == "git-upload-pack":
             request = SSHUploadPackWithSidechannelRequest(
@@ -141,8 +141,8 @@ class _Helper:
         if self._service == "git-receive-pack":
             push = SSHReceivePackRequest(
                 repository=repository,
-                gl_id=os.environ.get("GL_ID") or "user-0",
-                gl_username=os.environ.get("GL_USERNAME") or _user(),
+                gl_id=_given("GL_ID") or "user-0",
+                gl_username=_given("GL_USERNAME") or _user(),
                 gl_repository=repository.gl_repository,
                 git_protocol=_git_protocol() if _git_protocol() != "version=2" else "",
             )
@@ -180,6 +180,11 @@ def _git_protocol() -> str:
     asked = subprocess.run(question, check=False, stdout=subprocess.PIPE, text=True)
     version = asked.stdout.strip() or "2"
     return f"version={version}" if version in ("1", "2") else ""
+
+
+def _given(name: str) -> str:
+    """A variable; in requests only UTF-8 has a place."""
+    return os.environb.get(os.fsencode(name), b"").decode(errors="replace")
 
 
 def _user() -> str:

@@ -18,6 +18,7 @@ far. Source: Gitaly, cmd/gitaly-ssh.
 
 import asyncio
 import os
+import re
 import secrets
 import sys
 import time
@@ -47,6 +48,8 @@ from gitaly.errors import InvalidRequest, NodeError
 
 M = TypeVar("M", bound=Message)
 
+FLAG_NAME: Final = r"[A-Za-z0-9_.-]+"  # what a call can carry; of an id, VISIBLE
+VISIBLE: Final = r"[!-~]+"
 SHOW_ALL_REFS: Final = "transfer.hideRefs=!refs"  # another node needs the hidden ones, too
 
 
@@ -82,7 +85,7 @@ async def _run(
     secret = os.environb.get(b"GITALY_TOKEN", b"")
     metadata = [
         ("x-gitlab-client-name", "gitaly-ssh"),
-        ("x-gitlab-correlation-id", environment.get("CORRELATION_ID") or secrets.token_hex(16)),
+        ("x-gitlab-correlation-id", _correlation_id(environment)),
         *feature_flags(environment.get("GITALY_FEATUREFLAGS", "")),
     ]
     async with dial(environment.get("GITALY_ADDRESS", ""), secret, metadata=metadata) as node:
@@ -115,8 +118,13 @@ def feature_flags(text: str) -> Iterator[tuple[str, str]]:
     """`name:true,other_name:false` as metadata of calls; what is malformed is left out."""
     for item in text.split(","):
         name, colon, value = item.partition(":")
-        if colon and name and value in ("true", "false"):
+        if colon and re.fullmatch(FLAG_NAME, name) and value in ("true", "false"):
             yield f"gitaly-feature-{name.replace('_', '-').lower()}", value
+
+
+def _correlation_id(environment: Mapping[str, str]) -> str:
+    given = environment.get("CORRELATION_ID", "")
+    return given if re.fullmatch(VISIBLE, given) else secrets.token_hex(16)
 
 
 def _parsed(payload: str, request: M) -> M:

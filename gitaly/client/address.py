@@ -1,7 +1,7 @@
 """Where a node listens, as clients are told it. Source: Gitaly, internal/grpc/client/dial.go."""
 
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from gitaly.errors import InvalidRequest
 
@@ -41,11 +41,12 @@ def parse_address(text: str) -> Address:
         rest = "//" + (rest[2:].partition("/")[2] if rest.startswith("//") else rest)
     elif scheme not in ("tcp", "tls"):
         raise InvalidRequest(f'unknown scheme: "{text}"')
-    return _network(text, urlsplit(f"tcp:{rest}"), tls=scheme in ("tls", "dns+tls"))
+    return _network(text, rest, tls=scheme in ("tls", "dns+tls"))
 
 
-def _network(text: str, parts: SplitResult, *, tls: bool) -> Address:
+def _network(text: str, rest: str, *, tls: bool) -> Address:
     try:
+        parts = urlsplit(f"tcp:{rest}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise InvalidRequest(f'invalid address "{text}": {error}') from error

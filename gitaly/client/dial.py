@@ -14,7 +14,7 @@ from typing import Final
 import grpc
 
 from gitaly.client.address import Address, parse_address
-from gitaly.client.calls import Metadata
+from gitaly.client.calls import CallFailed, Metadata
 from gitaly.client.connection import NodeConnection
 from gitaly.client.sidechannels import Sidechannels
 from gitaly.errors import Unavailable
@@ -41,6 +41,10 @@ OPTIONS: Final = (
 )
 
 
+# What the core says when its socket is closed because the connection was; or it names that socket.
+OF_THE_CORE: Final = ("Stream removed", "Socket closed")
+
+
 class CannotDial(Unavailable):
     """There is no connection to the node."""
 
@@ -53,10 +57,12 @@ async def dial(
 
     `secret`: the node's token; empty: none is sent. `metadata` goes along with each call. Trust
     for TLS comes from SSL_CERT_FILE and SSL_CERT_DIR, else from the system.
-    Raises InvalidRequest for an address that is none, and CannotDial.
+    Raises InvalidRequest for an address that is none, CannotDial, and CallFailed in plain words for
+    a call that lost the connection.
     """
     sidechannels = Sidechannels()
-    session = await _session(parse_address(address), sidechannels)
+    parsed = parse_address(address)
+    session = await _session(parsed, sidechannels)
     name = f"gitaly-client-{os.getpid()}-{secrets.token_hex(16)}"
     core = StreamSocket(session, f"\0{name}")
 
@@ -69,6 +75,10 @@ async def dial(
         channel = grpc.insecure_channel(f"unix-abstract:{name}", options=OPTIONS)
         try:
             yield NodeConnection(channel, sidechannels, call_metadata)
+        except CallFailed as error:
+            if session.is_lost and any(words in error.message for words in (name, *OF_THE_CORE)):
+                raise CallFailed(error.code, f"{parsed}: the connection was lost") from error
+            raise
         finally:
             channel.close()
     finally:
@@ -88,6 +98,8 @@ async def _session(address: Address, sidechannels: Sidechannels) -> MuxSession:
         raise CannotDial(f"dial {address}: {error.verify_message}") from error
     except OSError as error:
         raise CannotDial(f"dial {address}: {_reason(error)}") from error
+    except UnicodeError as error:  # what Python says of a name with an empty or a long part
+        raise CannotDial(f"dial {address}: not a name of a host") from error
 
     def opened(stream: MuxStream) -> None:
         sidechannels.stream_opened(session, stream)

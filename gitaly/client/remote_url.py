@@ -6,12 +6,12 @@
 
 git looks for a program of its own for each of the three; they are the same. Behind `gitaly::` the
 node's own forms work, too: gitaly::tcp://…, gitaly::tls://…, gitaly::unix:///…; git passes on what
-follows the two colons. What is written with % is decoded.
+follows the two colons. What is written with % is decoded; # and ? are characters like others.
 """
 
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gitaly.errors import InvalidRequest
 
@@ -58,22 +58,25 @@ def _at_socket(text: str, rest: str) -> RemoteUrl:
 
 
 def _at_host(text: str, kind: str, rest: str) -> RemoteUrl:
-    parts = urlsplit(f"{kind}://{rest}")
+    authority, _, path = rest.partition("/")
+    user, at, place = authority.rpartition("@")
+    shown = text.replace(f"{user}{at}", "", 1) if at else text
     try:
+        parts = urlsplit(f"{kind}://{place}")
         host, port = parts.hostname, parts.port or PORTS[kind]
     except ValueError as error:
-        raise InvalidRequest(f"{_shown(text, parts)}: {error}") from error
-    if not host:
-        raise InvalidRequest(f"{_shown(text, parts)}: no host; the form is {FORM}")
-    storage_name, relative_path = _repository(_shown(text, parts), parts.path.removeprefix("/"))
+        raise InvalidRequest(f"{shown}: {error}") from error
+    if not host or parts.netloc != place:
+        raise InvalidRequest(f"{shown}: no host; the form is {FORM}")
+    storage_name, relative_path = _repository(shown, path)
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return RemoteUrl(
         address=f"{kind}://{where}",
         host=where,
-        user=unquote(parts.username or ""),
+        user=unquote(user.partition(":")[0]),
         storage_name=storage_name,
         relative_path=relative_path,
-        shown=_shown(text, parts),
+        shown=shown,
     )
 
 
@@ -81,10 +84,11 @@ def _repository(text: str, path: str) -> tuple[str, str]:
     storage_name, _, relative_path = path.partition("/")
     if not storage_name or not relative_path:
         raise InvalidRequest(f"{text}: no storage and path in it; the form is {FORM}")
+    if not _is_text(path):
+        raise InvalidRequest(f"{text}: storage and path must be UTF-8")
     return unquote(storage_name), unquote(relative_path)
 
 
-def _shown(text: str, parts: SplitResult) -> str:
-    """The URL without who uses it."""
-    user, at, _ = parts.netloc.rpartition("@")
-    return text.replace(f"{user}{at}", "", 1) if at else text
+def _is_text(argument: str) -> bool:
+    """Whether an argument of this process was UTF-8."""
+    return not any("\udc80" <= character <= "\udcff" for character in argument)

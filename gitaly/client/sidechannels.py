@@ -32,7 +32,8 @@ class Offer:
 class Sidechannels:
     """The offers of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, opening_seconds: float = OPENING_SECONDS) -> None:
+        self._opening_seconds = opening_seconds
         self._numbers = itertools.count()
         self._offers: dict[int, Offer] = {}
 
@@ -50,22 +51,25 @@ class Sidechannels:
     def stream_opened(self, session: MuxSession, stream: MuxStream) -> None:
         """The node has opened a stream: find out for which offer."""
         session.accept(stream)
-        stream.user = _Greeting(stream, self._take)
+        stream.user = _Greeting(stream, self._take, self._opening_seconds)
         stream.resume_reading()
 
     def _take(self, number: int) -> Offer | None:
-        """The offer with a number; each is taken once."""
-        return self._offers.pop(number, None)
+        """The offer with a number; each is taken once, while somebody waits for it."""
+        offer = self._offers.pop(number, None)
+        return None if offer is None or offer.opened.done() else offer
 
 
 class _Greeting:
     """The user of a stream until it is known which call it belongs to."""
 
-    def __init__(self, stream: MuxStream, take: Callable[[int], Offer | None]) -> None:
+    def __init__(
+        self, stream: MuxStream, take: Callable[[int], Offer | None], seconds: float
+    ) -> None:
         self._stream = stream
         self._take = take
         self._handshake = ClientHandshake()
-        self._timer = asyncio.get_running_loop().call_later(OPENING_SECONDS, stream.abort)
+        self._timer = asyncio.get_running_loop().call_later(seconds, stream.abort)
 
     def bytes_received(self, data: memoryview) -> None:
         try:
