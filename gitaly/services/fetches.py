@@ -1,13 +1,14 @@
 """What SSH and HTTP fetches have in common on the gRPC side: options, statistics, metrics."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from gitaly._pb.packfile_pb2 import PackfileNegotiationStatistics
-from gitaly.errors import Internal, InvalidRequest
-from gitaly.git import checked_options
+from gitaly.errors import Internal, InvalidRequest, NodeError
+from gitaly.git import checked_options, go_quoted
 from gitaly.git.upload_pack import Fetch
 from gitaly.observe.log import Logger
 from gitaly.rpc import Call
@@ -15,15 +16,48 @@ from gitaly.transport.negotiation import Negotiation
 
 DEEPEN_BUCKETS: Final = (1, 2, 5, 10, 20, 9505.97, 4518177.02, 2147483646, 2147483647)
 PROTOCOLS: Final = {"": "v0", "version=1": "v1", "version=2": "v2"}
+CONFIG_KEY: Final = re.compile(r"[0-9A-Za-z]+(\.[*-/_:@a-zA-Z0-9]+)+")
 BUNDLE_URI_OFF: Final = ("uploadpack.advertiseBundleURIs", "false")
 
 
-def config_options(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Options of a request as pairs; here a bad one is INTERNAL, as with the reference."""
+def config_options(
+    given: Sequence[str],
+    words: str,
+    *,
+    no_value: type[NodeError] = Internal,
+    bad_key: type[NodeError] = Internal,
+) -> list[tuple[str, str]]:
+    """Options of a request as pairs.
+
+    A bad one is Internal with most calls of the reference, whose `words` stand before what is
+    wrong with a key: it finds that only when it starts git.
+    """
     try:
-        return checked_options(given)
+        pairs = checked_options(given)
     except InvalidRequest as error:
-        raise Internal(error.message) from error
+        raise no_value(error.message) from error
+    for pair in pairs:
+        problem = _problem_of(*pair)
+        if problem:
+            raise bad_key(f"{words}: {problem}")
+    return pairs
+
+
+def _problem_of(key: str, value: str) -> str:
+    """Nothing for a good pair. Source: Gitaly, internal/gitaly/config/config.go (GitConfig)."""
+    quoted = go_quoted(key)
+    if not key:
+        problem = "not set"
+    elif "." not in key:
+        problem = f"key {quoted} must contain at least one section"
+    elif key.startswith(".") or key.endswith("."):
+        problem = f"key {quoted} must not start or end with a dot"
+    elif CONFIG_KEY.fullmatch(key) is None:
+        problem = f"key {quoted} failed regexp validation"
+    else:
+        argument = go_quoted(f"{key}={value}")
+        return f"detected null byte in command argument {argument}" if "\0" in value else ""
+    return f"invalid configuration key {quoted}: key: {problem}"
 
 
 class GitProtocol:

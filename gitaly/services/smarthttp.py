@@ -11,8 +11,8 @@ from gitaly._pb.smarthttp_pb2 import (
     PostUploadPackWithSidechannelResponse,
 )
 from gitaly.errors import FailedPrecondition, Internal, InvalidRequest
-from gitaly.git import NO_HOOKS, PIPE, Git, checked_options
-from gitaly.git.transfer import MESSAGE_BYTES, feeding
+from gitaly.git import NO_HOOKS, PIPE, Git
+from gitaly.git.transfer import MESSAGE_BYTES, feeding, started
 from gitaly.git.upload_pack import Fetch, serve_stateless
 from gitaly.observe.log import Logger
 from gitaly.rpc import Call
@@ -29,6 +29,7 @@ from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
 from gitaly.storage import Storages
 from gitaly.transport import pktline
+from gitaly.transport.negotiation import Negotiation
 
 
 class SmartHTTPServicer:
@@ -67,13 +68,13 @@ class SmartHTTPServicer:
         self, subcommand: str, request: InfoRefsRequest, call: Call
     ) -> AsyncIterator[InfoRefsResponse]:
         repository = self._storages.existing(request.repository)
+        config = config_options(request.git_config_options, "cmd")
         env = self._protocol.environment(request.git_protocol, call)
-        config = config_options(request.git_config_options)
         if subcommand == "upload-pack":
             config = [*config, BUNDLE_URI_OFF]
         service = pktline.encode(f"# service=git-{subcommand}\n".encode())
         yield InfoRefsResponse(data=service + pktline.FLUSH)
-        async with self._git.run(
+        run = self._git.run(
             subcommand,
             repository=repository,
             config=config,
@@ -81,7 +82,8 @@ class SmartHTTPServicer:
             flags=["--stateless-rpc", "--advertise-refs"],
             args=[repository.path],
             hooks=NO_HOOKS,
-        ) as child:
+        )
+        async with started(run, "cmd", Internal) as child:
             assert child.stdout is not None
             while piece := await child.stdout.read(MESSAGE_BYTES):
                 yield InfoRefsResponse(data=piece)
@@ -95,7 +97,15 @@ class SmartHTTPServicer:
     ) -> PostUploadPackWithSidechannelResponse:
         fetch = Fetch(
             repository=self._storages.existing(request.repository),
-            config=[*checked_options(request.git_config_options), BUNDLE_URI_OFF],
+            config=[
+                *config_options(
+                    request.git_config_options,
+                    "running upload-pack: spawning upload-pack",
+                    no_value=InvalidRequest,
+                    bad_key=FailedPrecondition,
+                ),
+                BUNDLE_URI_OFF,
+            ],
             env=self._protocol.environment(request.git_protocol, call),
         )
         async with sidechannel_of(call, "open sidechannel", retryable=True) as peer:
@@ -103,8 +113,10 @@ class SmartHTTPServicer:
                 await serve_stateless(self._git, fetch, peer)
             finally:
                 report(fetch, call, self._metrics, self._logger)
-        statistics = statistics_of(fetch.negotiation) if fetch.is_parsed else None
-        return PostUploadPackWithSidechannelResponse(packfile_negotiation_statistics=statistics)
+        said = fetch.negotiation if fetch.is_parsed else Negotiation()
+        return PostUploadPackWithSidechannelResponse(
+            packfile_negotiation_statistics=statistics_of(said)
+        )
 
     async def PostReceivePack(
         self, requests: AsyncIterator[PostReceivePackRequest], call: Call
@@ -116,21 +128,24 @@ class SmartHTTPServicer:
             raise InvalidRequest("non-empty Data")
         repository = self._storages.existing(first.repository)
         self._pushes.check()
-        async with self._git.run(
+        words = "spawning receive-pack"
+        run = self._git.run(
             "receive-pack",
             repository=repository,
-            config=config_options(first.git_config_options),
+            config=config_options(first.git_config_options, words, bad_key=FailedPrecondition),
             env=self._protocol.environment(first.git_protocol, call),
             flags=["--stateless-rpc"],
             args=[repository.path],
             hooks=NO_HOOKS,
             stdin=PIPE,
             hangs_up=True,
-        ) as child:
+        )
+        async with started(run, words, FailedPrecondition) as child:
             assert child.stdout is not None
             async with feeding(child, inputs(requests, "data")):
                 while piece := await child.stdout.read(MESSAGE_BYTES):
                     yield PostReceivePackResponse(data=piece)
                 ended = await child.wait()
         if not ended:
-            raise FailedPrecondition(f"waiting for receive-pack: {ended}")
+            stderr = child.error_text.decode(errors="replace")
+            raise FailedPrecondition(f"waiting for receive-pack: {ended}", stderr=stderr)

@@ -1,6 +1,8 @@
 """SSHService: fetch, push and archive as over SSH; called by GitLab Shell and by other nodes."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
 
 from gitaly._pb.shared_pb2 import ExitStatus
 from gitaly._pb.ssh_pb2 import (
@@ -14,7 +16,8 @@ from gitaly._pb.ssh_pb2 import (
 from gitaly.errors import Cancelled, Internal, InvalidRequest
 from gitaly.git import NO_HOOKS, PIPE, Git, go_quoted
 from gitaly.git.error_text import ErrorText
-from gitaly.git.transfer import feeding, merged
+from gitaly.git.process import GRACE_SECONDS
+from gitaly.git.transfer import feeding, merged, started
 from gitaly.git.upload_pack import (
     HUNG_UP,
     Fetch,
@@ -73,7 +76,12 @@ class SSHServicer:
         async with sidechannel_of(call, "opennig sidechannel", retryable=False) as peer:
             fetch = Fetch(
                 repository=self._storages.existing(request.repository),
-                config=[*config_options(request.git_config_options), BUNDLE_URI_OFF],
+                config=[
+                    *config_options(
+                        request.git_config_options, "running upload-pack: starting command"
+                    ),
+                    BUNDLE_URI_OFF,
+                ],
                 env=self._protocol.environment(request.git_protocol, call),
             )
             try:
@@ -95,25 +103,28 @@ class SSHServicer:
         repository = self._storages.existing(first.repository)
         self._pushes.check()
         stderr = ErrorText()
-        async with self._git.run(
+        run = self._git.run(
             "receive-pack",
             repository=repository,
-            config=config_options(first.git_config_options),
+            config=config_options(first.git_config_options, "start cmd"),
             env=self._protocol.environment(first.git_protocol, call),
             args=[repository.path],
             hooks=NO_HOOKS,
             stdin=PIPE,
             stderr=PIPE,
             hangs_up=True,
-        ) as child:
-            assert child.stdout is not None
-            async with feeding(child, inputs(requests, "stdin")):
-                async for band, piece in merged(child.stdout, child.stderr, stderr):
-                    if band == sideband.STDOUT:
-                        yield SSHReceivePackResponse(stdout=piece)
-                    else:
-                        yield SSHReceivePackResponse(stderr=piece)
-                ended = await child.wait()
+        )
+        async with (
+            started(run, "start cmd", Internal) as child,
+            feeding(child, inputs(requests, "stdin")),
+            aclosing(merged(child, stderr)) as output,
+        ):
+            async for band, piece in output:
+                if band == sideband.STDOUT:
+                    yield SSHReceivePackResponse(stdout=piece)
+                else:
+                    yield SSHReceivePackResponse(stderr=piece)
+            ended = await child.wait()
         if ended:
             return  # no exit status: its absence is success
         yield SSHReceivePackResponse(exit_status=ExitStatus(value=ended.number))
@@ -130,21 +141,25 @@ class SSHServicer:
             raise InvalidRequest("non-empty stdin in first request")
         stderr = ErrorText()
         limit = NegotiationLimit(END_OF_ARGUMENTS, self._upload_archive_seconds)
-        async with self._git.run(
+        run = self._git.run(
             "upload-archive", repository=repository, args=[repository.path], stdin=PIPE, stderr=PIPE
-        ) as child:
-            assert child.stdout is not None
-            with limit.of(child):
-                async with feeding(child, inputs(requests, "stdin"), (limit.watcher.feed,)):
-                    async for band, piece in merged(child.stdout, child.stderr, stderr):
-                        if band == sideband.STDOUT:
-                            yield SSHUploadArchiveResponse(stdout=piece)
-                        else:
-                            yield SSHUploadArchiveResponse(stderr=piece)
-                    ended = await child.wait()
-        judge_negotiation(limit, "upload-archive")
-        if not ended and stderr.value() == HUNG_UP:
-            raise Cancelled("running upload-archive: user canceled the request")
+        )
+        async with (
+            started(run, "running upload-archive: starting command", Internal) as child,
+            feeding(child, inputs(requests, "stdin"), (limit.watcher.feed,)),
+            aclosing(merged(child, stderr)) as output,
+        ):
+            with limit.ticking(partial(child.stop, GRACE_SECONDS)):
+                async for band, piece in output:
+                    if band == sideband.STDOUT:
+                        yield SSHUploadArchiveResponse(stdout=piece)
+                    else:
+                        yield SSHUploadArchiveResponse(stderr=piece)
+                ended = await child.wait()
+        if not ended:
+            judge_negotiation(limit, "upload-archive")
+            if stderr.value() == HUNG_UP:
+                raise Cancelled("running upload-archive: user canceled the request")
         yield SSHUploadArchiveResponse(exit_status=ExitStatus(value=ended.number))
         if not ended:
             said = go_quoted(stderr.value())
