@@ -18,7 +18,7 @@ from gitaly.git.default_config import global_config, subcommand_config
 from gitaly.git.version import find_git
 from gitaly.transport.pktline import DELIM, FLUSH, encode
 
-ROUNDS = 7
+ROUNDS = 11
 AT_ONCE = 4
 
 
@@ -108,6 +108,7 @@ def measure(storage: Path, relative_path: str) -> Iterator[Row]:
             median(raws),
             1.10,
             "upload-pack",
+            ratio=median(our / raw for our, raw in zip(ours, raws, strict=True)),
         )
         yield Row("clone, CPU beyond the raw command's", median(extra), "ms/MB", None, 1.0, "")
         yield Row(

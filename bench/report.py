@@ -14,9 +14,12 @@ class Row:
     limit: float
     base_name: str
     higher_is_better: bool = False
+    ratio: float | None = None  # where it is not just value/base: the median of pairs
 
     @property
     def measure(self) -> float:
+        if self.ratio is not None:
+            return self.ratio
         return self.value if self.base is None else self.value / self.base
 
     @property
