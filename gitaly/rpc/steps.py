@@ -20,6 +20,8 @@ Handler = Callable[[Call], Awaitable[None]]
 Step = Callable[[Handler], Handler]
 
 HEALTH: Final = "grpc.health.v1.Health"
+# The core counts the deadline on a clock of its own, and may be a little ahead of ours.
+CLOCK_SLACK_SECONDS: Final = 0.01
 TRANSACTION: Final = "gitaly-reference-transaction"
 CORRELATION_ID: Final = "x-gitlab-correlation-id"
 # What is passed on to logs, git's environment and other servers: short, and nothing but print.
@@ -144,7 +146,7 @@ class Steps:
 
 def _ended(call: Call, outcome: Outcome) -> Outcome:
     """The deadline of the client wins over any other code, as with the reference; text is kept."""
-    if call.deadline is None or time.monotonic() < call.deadline:
+    if call.deadline is None or time.monotonic() < call.deadline - CLOCK_SLACK_SECONDS:
         return outcome
     return outcome.as_deadline_exceeded()
 
