@@ -19,7 +19,7 @@ from gitaly.git.quoting import go_quoted
 _OBJECT_FORMAT: Final = re.compile(rb"^[ \t]*(?i:objectformat)[ \t]*=[ \t]*([^ \t;#\r\n]*)", re.M)
 _REF_STORAGE: Final = re.compile(rb"^[ \t]*(?i:refstorage)[ \t]*=[ \t]*([^ \t;#\r\n]*)", re.M)
 _PARTIAL_CLONE: Final = re.compile(rb"^[ \t]*(?i:partialclone)[ \t]*=", re.M)
-HEX_LENGTH: Final = {"sha1": 40, "sha256": 64}
+OBJECT_FORMATS: Final = frozenset({"sha1", "sha256"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,6 @@ class Format:
     object_format: str  # "sha1", "sha256"
     reference_backend: str  # "files", "reftable"
     is_partial_clone: bool = False
-
-    @property
-    def null_object_id(self) -> str:
-        return "0" * HEX_LENGTH[self.object_format]
 
 
 class Formats:
@@ -67,7 +63,7 @@ def read_format(path: str) -> Format:
     except OSError as error:
         raise Internal(f"detecting object hash: open config: {reason(error)}") from error
     object_format = _value(_OBJECT_FORMAT, text, "sha1")
-    if object_format not in HEX_LENGTH:
+    if object_format not in OBJECT_FORMATS:
         raise Internal(f"detecting object hash: unknown object format: {go_quoted(object_format)}")
     backend = _value(_REF_STORAGE, text, "files")
     if backend not in ("files", "reftable"):

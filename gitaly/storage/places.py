@@ -10,13 +10,3 @@ FULL_REPACK_TIMESTAMP: Final = ".gitaly-full-repack-timestamp"  # in a repositor
 def temporary_directory(storage_path: str) -> str:
     """For what lives shorter than a call; swept by `tempdirs`."""
     return os.path.join(storage_path, DATA_DIRECTORY, "tmp")
-
-
-def cache_directory(storage_path: str) -> str:
-    """For answers that may be computed again."""
-    return os.path.join(storage_path, DATA_DIRECTORY, "cache")
-
-
-def state_directory(storage_path: str) -> str:
-    """For what tells whether cached answers still hold."""
-    return os.path.join(storage_path, DATA_DIRECTORY, "state")

@@ -15,7 +15,6 @@ from gitaly.transport.wire import SocketWire
 class Connection:
     """One accepted connection."""
 
-    number: int  # from 1; the backchannel id of transactions
     is_internal: bool  # of our own hooks
     peer_address: str  # "127.0.0.1:4711"; empty for a unix socket
     wire: SocketWire | TransportWire
@@ -39,41 +38,32 @@ class Connections:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         self._prefix = f"gitaly-{os.getpid()}-{secrets.token_hex(8)}-"
-        self._by_number: dict[int, Connection] = {}
         self._by_core_name: dict[str, Connection] = {}
 
     def __len__(self) -> int:
-        return len(self._by_number)
+        return len(self._by_core_name)
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._by_number.values()))
+        return iter(list(self._by_core_name.values()))
 
     def add(
         self, *, is_internal: bool, peer_address: str, wire: SocketWire | TransportWire
     ) -> Connection:
         """Take note of an accepted connection."""
-        number = next(self._numbers)
-        name = f"{self._prefix}{number}"
+        name = f"{self._prefix}{next(self._numbers)}"
         connection = Connection(
-            number=number,
             is_internal=is_internal,
             peer_address=peer_address,
             wire=wire,
             core_name=name,
         )
-        self._by_number[number] = connection
         self._by_core_name[f"unix-abstract:{name}"] = connection
         return connection
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
-        self._by_number.pop(connection.number, None)
         self._by_core_name.pop(f"unix-abstract:{connection.core_name}", None)
 
     def by_peer(self, peer: str) -> Connection | None:
         """The connection that a call came in on, by what grpc says of the peer."""
         return self._by_core_name.get(peer) or self._by_core_name.get(peer.replace("%00", ""))
-
-    def by_number(self, number: int) -> Connection | None:
-        """The connection with a backchannel id."""
-        return self._by_number.get(number)

@@ -27,7 +27,6 @@ RST: Final = 0x8  # the stream is over, both ways, at once
 
 NORMAL: Final = 0
 PROTOCOL_ERROR: Final = 1
-INTERNAL_ERROR: Final = 2
 
 INITIAL_WINDOW: Final = 262_144  # both sides assume it for each direction of a new stream
 MAX_UINT32: Final = 0xFFFF_FFFF
