@@ -4,10 +4,18 @@ The message is what a client reads, so it never holds a path of the server; `met
 log only. Which gRPC status belongs to which class is known to `gitaly.rpc` alone.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from typing import TypeVar
 
 from google.protobuf.message import Message
+
+T = TypeVar("T")
 
 
 class NodeError(Exception):
@@ -90,3 +98,16 @@ def prefixed(text: str) -> Iterator[None]:
     except NodeError as error:
         error.message = f"{text}: {error.message}"
         raise
+
+
+@asynccontextmanager
+async def entered(
+    context: AbstractAsyncContextManager[T], translated: Callable[[NodeError], NodeError]
+) -> AsyncIterator[T]:
+    """`context`, whose NodeError at its entrance, and only there, becomes another one."""
+    async with AsyncExitStack() as stack:
+        try:
+            value = await stack.enter_async_context(context)
+        except NodeError as error:
+            raise translated(error) from error
+        yield value

@@ -35,7 +35,7 @@ from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
-from gitaly.services.pushes import PushPolicy
+from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.repository import RepositoryServicer
@@ -175,8 +175,8 @@ def _servicers(
         blocking=blocking,
         signing_key_path=config.git.signing_key,
     )
-    pushes = PushPolicy(is_standalone=is_standalone(config))
     protocol = GitProtocol(registry, logger)
+    pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
     yield SSHServicer(
         storages,
         git,

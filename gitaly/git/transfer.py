@@ -3,15 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Protocol
 
-from gitaly.errors import NodeError
+from gitaly.errors import NodeError, entered
 from gitaly.git.error_text import ErrorText
 from gitaly.git.pipes import PipeReader, PipeWriter
 from gitaly.git.process import Child
@@ -90,17 +85,11 @@ async def _pump(
         await asyncio.sleep(PAUSE_SECONDS if is_drained else 0)
 
 
-@asynccontextmanager
-async def started(
+def started(
     run: AbstractAsyncContextManager[Child], words: str, kind: type[NodeError]
-) -> AsyncIterator[Child]:
+) -> AbstractAsyncContextManager[Child]:
     """`run`, whose failure to start becomes a `kind` with `words` in front of the reason."""
-    async with AsyncExitStack() as stack:
-        try:
-            child = await stack.enter_async_context(run)
-        except NodeError as error:
-            raise kind(f"{words}: {error.message}", **error.metadata) from error
-        yield child
+    return entered(run, lambda error: kind(f"{words}: {error.message}", **error.metadata))
 
 
 async def feed(

@@ -1,19 +1,17 @@
 """The sidechannel of a call."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
-from gitaly.errors import Internal, NodeError, Unavailable
+from gitaly.errors import Internal, NodeError, Unavailable, entered
 from gitaly.rpc import Call
 from gitaly.transport.connections import Connection
 from gitaly.transport.server_sidechannel import ServerSidechannel, open_sidechannel
 from gitaly.transport.sidechannel import METADATA_KEY
 
 
-@asynccontextmanager
-async def sidechannel_of(
+def sidechannel_of(
     call: Call, words: str, *, retryable: bool
-) -> AsyncIterator[ServerSidechannel]:
+) -> AbstractAsyncContextManager[ServerSidechannel]:
     """The sidechannel that the client offers with this call, for the length of the block.
 
     If it cannot be opened: `words` and the reason, as Unavailable where trying again may help
@@ -21,13 +19,9 @@ async def sidechannel_of(
     """
     connection = call.connection
     session = connection.session if isinstance(connection, Connection) else None
-    opening = open_sidechannel(session, call.last(METADATA_KEY))
-    try:
-        peer = await opening.__aenter__()
-    except NodeError as error:
+
+    def translated(error: NodeError) -> NodeError:
         kind = Unavailable if retryable and isinstance(error, Unavailable) else Internal
-        raise kind(f"{words}: {error.message}") from error
-    try:
-        yield peer
-    finally:
-        await opening.__aexit__(None, None, None)
+        return kind(f"{words}: {error.message}")
+
+    return entered(open_sidechannel(session, call.last(METADATA_KEY)), translated)

@@ -11,7 +11,7 @@ from gitaly._pb.smarthttp_pb2 import (
     PostUploadPackWithSidechannelResponse,
 )
 from gitaly.errors import FailedPrecondition, Internal, InvalidRequest
-from gitaly.git import NO_HOOKS, PIPE, Git
+from gitaly.git import NO_HOOKS, Git
 from gitaly.git.transfer import MESSAGE_BYTES, feeding, started
 from gitaly.git.upload_pack import Fetch, serve_stateless
 from gitaly.observe.log import Logger
@@ -24,7 +24,7 @@ from gitaly.services.fetches import (
     report,
     statistics_of,
 )
-from gitaly.services.pushes import PushPolicy
+from gitaly.services.pushes import Pushes
 from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
 from gitaly.storage import Storages
@@ -42,7 +42,7 @@ class SmartHTTPServicer:
         storages: Storages,
         git: Git,
         *,
-        pushes: PushPolicy,
+        pushes: Pushes,
         protocol: GitProtocol,
         metrics: NegotiationMetrics,
         logger: Logger,
@@ -127,20 +127,14 @@ class SmartHTTPServicer:
         if first.data:
             raise InvalidRequest("non-empty Data")
         repository = self._storages.existing(first.repository)
-        self._pushes.check()
-        words = "spawning receive-pack"
-        run = self._git.run(
-            "receive-pack",
-            repository=repository,
-            config=config_options(first.git_config_options, words, bad_key=FailedPrecondition),
-            env=self._protocol.environment(first.git_protocol, call),
+        async with self._pushes.receive_pack(
+            repository,
+            first,
+            call,
+            words="spawning receive-pack",
+            failed=FailedPrecondition,
             flags=["--stateless-rpc"],
-            args=[repository.path],
-            hooks=NO_HOOKS,
-            stdin=PIPE,
-            hangs_up=True,
-        )
-        async with started(run, words, FailedPrecondition) as child:
+        ) as child:
             assert child.stdout is not None
             async with feeding(child, inputs(requests, "data")):
                 while piece := await child.stdout.read(MESSAGE_BYTES):

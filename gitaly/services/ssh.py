@@ -14,7 +14,7 @@ from gitaly._pb.ssh_pb2 import (
     SSHUploadPackWithSidechannelResponse,
 )
 from gitaly.errors import Cancelled, Internal, InvalidRequest
-from gitaly.git import NO_HOOKS, PIPE, Git, go_quoted
+from gitaly.git import PIPE, Git, go_quoted
 from gitaly.git.error_text import ErrorText
 from gitaly.git.process import GRACE_SECONDS
 from gitaly.git.transfer import feeding, merged, started
@@ -35,7 +35,7 @@ from gitaly.services.fetches import (
     report,
     statistics_of,
 )
-from gitaly.services.pushes import PushPolicy
+from gitaly.services.pushes import Pushes
 from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
 from gitaly.storage import Storages
@@ -53,7 +53,7 @@ class SSHServicer:
         storages: Storages,
         git: Git,
         *,
-        pushes: PushPolicy,
+        pushes: Pushes,
         protocol: GitProtocol,
         metrics: NegotiationMetrics,
         upload_pack_seconds: float,  # until a fetch must be negotiated
@@ -101,21 +101,11 @@ class SSHServicer:
         if first.stdin:
             raise InvalidRequest("non-empty data in first request")
         repository = self._storages.existing(first.repository)
-        self._pushes.check()
         stderr = ErrorText()
-        run = self._git.run(
-            "receive-pack",
-            repository=repository,
-            config=config_options(first.git_config_options, "start cmd"),
-            env=self._protocol.environment(first.git_protocol, call),
-            args=[repository.path],
-            hooks=NO_HOOKS,
-            stdin=PIPE,
-            stderr=PIPE,
-            hangs_up=True,
-        )
         async with (
-            started(run, "start cmd", Internal) as child,
+            self._pushes.receive_pack(
+                repository, first, call, words="start cmd", failed=Internal, stderr=PIPE
+            ) as child,
             feeding(child, inputs(requests, "stdin")),
             aclosing(merged(child, stderr)) as output,
         ):
