@@ -71,9 +71,16 @@ class AccessLog:
         self._allow = _pattern(environment, ALLOW_PATTERN, "")
         self._deny = _pattern(environment, DENY_PATTERN, QUIET_BY_DEFAULT)
         self._fixed: dict[Method, dict[str, object]] = {}
+        self._covered: dict[Method, bool] = {}  # the patterns' answer for a method never changes
 
     def covers(self, method: Method) -> bool:
         """Whether calls of this method are logged; the operator chooses by patterns."""
+        covered = self._covered.get(method)
+        if covered is None:
+            covered = self._covered[method] = self._matches(method)
+        return covered
+
+    def _matches(self, method: Method) -> bool:
         if self._allow is not None:
             return self._allow.search(method.path) is not None
         return self._deny is None or self._deny.search(method.path) is None
