@@ -24,6 +24,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -93,7 +94,8 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    limiting = Limiting(config, registry, logger)
+    handlers = _handlers(config, servicers, connections, running, limiting, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -138,6 +140,7 @@ def _handlers(
     servicers: Sequence[Any],
     connections: Connections,
     running: set[Call],
+    limiting: Limiting,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Router:
@@ -150,6 +153,7 @@ def _handlers(
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
+        limits=limiting.methods,
     )
     return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 

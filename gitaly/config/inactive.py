@@ -30,7 +30,6 @@ INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
         "backup": lambda config: config.origin.gives("backup"),
         "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
         "cgroups": _has_cgroups,
-        "concurrency": lambda config: bool(config.concurrency),
         "daily_maintenance": _has_maintenance,
         "git.signing_key": lambda config: bool(config.git.signing_key),
         "gitlab": lambda config: bool(config.gitlab.url),
