@@ -191,7 +191,7 @@ async def test_in_shadow_nobody_waits_and_everything_is_counted(
 
 
 async def test_ten_thousand_cancelled_callers_leave_nothing(limit: Limit, metrics: Metrics) -> None:
-    limiter, dice = limit(3, 40, 0.02), random.Random(4)  # repeatable
+    limiter, dice = limit(3, 8, 0.02), random.Random(4)  # repeatable
 
     async def call(key: str) -> None:
         async with limiter.slot(key):
@@ -199,9 +199,8 @@ async def test_ten_thousand_cancelled_callers_leave_nothing(limit: Limit, metric
 
     tasks = []
     for number in range(10_000):
-        tasks.append(asyncio.create_task(call(f"r{dice.randrange(20)}")))
-        dice.choice(tasks).cancel()
-        tasks[-1 - dice.randrange(min(len(tasks), 5))].cancel()
+        tasks.append(asyncio.create_task(call(f"r{dice.randrange(5)}")))
+        dice.choice(tasks[-120:]).cancel()
         if number % 50 == 0:
             limiter.resize(dice.randrange(1, 6))
             await asyncio.sleep(0.001)
