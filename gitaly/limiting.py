@@ -29,6 +29,10 @@ from gitaly.tasks import background
 
 REPLICATE: Final = "/gitaly.RepositoryService/ReplicateRepository"
 DEFAULT_THRESHOLD: Final = Thresholds(pressures={})
+NOTHING_TO_WATCH: Final = (
+    "adaptive limits and load shedding watch the node's control group, and there is none:"
+    " limits only rise, and no load is shed; configure [cgroups]"
+)
 
 
 class Limiting:
@@ -44,18 +48,28 @@ class Limiting:
         self.pack_objects = PackObjectsLimiter(self._pack_objects(metrics))
 
     @asynccontextmanager
-    async def moving(self, read_usage: ReadUsage, find_burdens: FindBurdens) -> AsyncIterator[None]:
-        """Move adaptive limits and shed load during the block, if the operator wants either."""
-        sheds = self._config.load_shedder.enabled
-        if not self._adaptive and not sheds:
+    async def moving(
+        self, read_usage: ReadUsage | None, find_burdens: FindBurdens | None
+    ) -> AsyncIterator[None]:
+        """Move adaptive limits and shed load during the block, if the operator wants either.
+
+        `read_usage` None: there is no control group to watch, so nothing ever goes wrong.
+        `find_burdens` None: load is not shed.
+        """
+        if not self._adaptive and find_burdens is None:
             yield
             return
+        if read_usage is None:
+            self._logger.warning(NOTHING_TO_WATCH)
+        shedder = None
+        if find_burdens is not None:
+            shedder = LoadShedder(find_burdens, self._registry, self._logger)
         watch = Watch(
-            read_usage,
+            read_usage or _no_usage,
             thresholds_of(self._config),
             Calibrator(self._adaptive),
             metrics=AdaptiveMetrics(self._registry) if self._adaptive else None,
-            shedder=LoadShedder(find_burdens, self._registry, self._logger) if sheds else None,
+            shedder=shedder,
             logger=self._logger,
         )
         async with background(watch.run()):
@@ -110,6 +124,10 @@ class Limiting:
             )
             self._adaptive.append(adaptive)
         return limiter
+
+
+async def _no_usage() -> None:
+    return None
 
 
 def _limits(table: LimitsConfig) -> bool:

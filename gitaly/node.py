@@ -21,13 +21,22 @@ from gitaly.git import (
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
+    cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
+from gitaly.rpc import (
+    Authenticator,
+    AuthPolicy,
+    Call,
+    Method,
+    RunningReads,
+    method_of,
+    node_services,
+)
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
@@ -45,7 +54,7 @@ from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Creator, Remover
+from gitaly.storage import Blocking, Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
@@ -95,7 +104,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
     limiting = Limiting(config, registry, logger)
-    handlers = _handlers(config, servicers, connections, running, limiting, registry, logger)
+    reads = _reads(config, upkeep.blocking)
+    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
+    handlers = _handlers(config, servicers, connections, running, limiting, reads, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -141,6 +152,7 @@ def _handlers(
     connections: Connections,
     running: set[Call],
     limiting: Limiting,
+    reads: RunningReads | None,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Router:
@@ -154,8 +166,15 @@ def _handlers(
         running=running,
         logger=logger,
         limits=limiting.methods,
+        reads=reads,
     )
     return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+
+
+def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
+    if not config.load_shedder.enabled:
+        return None
+    return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
 def _servicers(

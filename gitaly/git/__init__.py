@@ -2,6 +2,7 @@
 
 from gitaly.git.account import ACCOUNT, Account, current_account
 from gitaly.git.command import CompletedGit, Git, GitFailed
+from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.exit_status import Exit
 from gitaly.git.format import Format, Formats
 from gitaly.git.handles import Handles
@@ -76,6 +77,7 @@ __all__ = [
     "SortKey",
     "Spawner",
     "checked_options",
+    "cpu_seconds_of_groups",
     "current_account",
     "find_git",
     "go_quoted",

@@ -20,6 +20,7 @@ from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method
 from gitaly.rpc.cost import base_cost
 from gitaly.rpc.metrics import RpcMetrics
+from gitaly.rpc.shedding import RunningReads
 from gitaly.rpc.status import Outcome, outcome_of
 
 Handler = Callable[[Call], Awaitable[None]]
@@ -48,7 +49,9 @@ class Steps:
         running: set[Call],  # kept up to date here, read by whoever wants to know
         logger: Logger,
         limits: Mapping[str, MethodLimits] = NO_LIMITS,  # by the path of the method
+        reads: RunningReads | None = None,  # None: no load is shed
     ) -> None:
+        self._reads = reads
         self._limits = limits
         self._running = running
         self._metrics = metrics
@@ -77,6 +80,8 @@ class Steps:
         if limits is not None:
             handler = self.limit(handler, limits)
         handler = self.price(handler, base_cost(method))
+        if self._reads is not None and method.operation == "accessor":
+            handler = self._reads.watch(handler)
         for step in reversed(self.list):
             handler = step(handler)
         return handler
