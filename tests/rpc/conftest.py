@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from gitaly.config import load_text
 from gitaly.limiting import Limiting
 from gitaly.observe.log import make_logger
-from gitaly.rpc import Authenticator, AuthPolicy, Call, node_services
+from gitaly.rpc import Authenticator, AuthPolicy, Call, RunningReads, node_services
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
@@ -80,7 +80,7 @@ Serve = Callable[..., Any]
 def serve(tmp_path: Path) -> Iterator[Serve]:
     @contextlib.asynccontextmanager
     async def start(
-        *servicers: object, secret: bytes = b"", limits: str = ""
+        *servicers: object, secret: bytes = b"", limits: str = "", reads: RunningReads | None = None
     ) -> AsyncIterator[Served]:
         registry, log, running = CollectorRegistry(), io.BytesIO(), set[Call]()
         logger = make_logger(log, format="json")
@@ -92,6 +92,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             running=running,
             logger=logger,
             limits=Limiting(load_text(limits), registry, logger).methods,
+            reads=reads,
         )
         path = str(tmp_path / "grpc")
         core = Core(path, [make_handlers(methods, servicers, steps, lambda _: None)])
