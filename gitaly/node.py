@@ -38,7 +38,7 @@ from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
@@ -162,11 +162,11 @@ def _servicers(
     references = InProcessReferences(handles, GitReferences(git))
     yield RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, handles.forget),
-        blocking=blocking,
+    )
+    yield RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=blocking
     )
     yield RefServicer(storages, references)
     yield ServerServicer(
