@@ -38,7 +38,13 @@ from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
+from gitaly.services.repository import (
+    ConsistencyServicer,
+    ExportServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
@@ -168,6 +174,9 @@ def _servicers(
     yield RepositoryInformationServicer(
         storages, references=references, formats=git.formats, blocking=blocking
     )
+    yield ConsistencyServicer(storages, git)
+    yield ReachabilityServicer(storages, git)
+    yield ExportServicer(storages, git, blocking, logger)
     yield RefServicer(storages, references)
     yield ServerServicer(
         storages,

@@ -1,13 +1,19 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.bundles import EmptyBundle, bundle, fast_export
+from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.exit_status import Exit
 from gitaly.git.format import Format, Formats
+from gitaly.git.fsck import fsck
 from gitaly.git.handles import Handles
 from gitaly.git.invocation import NO_HOOKS, Hooks
+from gitaly.git.merge_base import merge_base
 from gitaly.git.metrics import PrometheusCommandMetrics
+from gitaly.git.object_sizes import objects_size
 from gitaly.git.os_errors import reason
+from gitaly.git.output import output_pieces
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pipes import OutputTooLarge, PipeReader, PipeWriter
 from gitaly.git.process import Child, CommandLabel, CommandMetrics, Processes
@@ -22,6 +28,8 @@ from gitaly.git.references import (
 )
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
+from gitaly.git.revision_checks import check_revision, may_be_option
+from gitaly.git.revision_input import RevisionInput, RevisionLines
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
@@ -34,6 +42,7 @@ from gitaly.git.spawner import (
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
+from gitaly.git.worktrees import clean_up_worktrees
 
 __all__ = [
     "ACCOUNT",
@@ -47,6 +56,7 @@ __all__ = [
     "CommandLabel",
     "CommandMetrics",
     "CompletedGit",
+    "EmptyBundle",
     "Exit",
     "Format",
     "Formats",
@@ -73,15 +83,27 @@ __all__ = [
     "ReferenceQuery",
     "References",
     "RepositoryPaths",
+    "RevisionInput",
+    "RevisionLines",
     "SortKey",
     "Spawner",
+    "bundle",
+    "check_revision",
     "checked_options",
+    "clean_up_worktrees",
     "current_account",
+    "fast_export",
     "find_git",
+    "fsck",
     "go_quoted",
     "is_valid_reference_name",
     "keep_inherited_descriptors",
+    "may_be_option",
+    "merge_base",
+    "objects_size",
+    "output_pieces",
     "posix_spawn",
     "public_signing_key",
     "reason",
+    "references_checksum",
 ]

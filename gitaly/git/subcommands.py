@@ -39,6 +39,8 @@ ATTRIBUTES_OF_HEAD: Final = frozenset([
 ])
 # fmt: on
 
+TO_STDOUT: Final = "-"  # among the flags: where others take the name of a file to write
+
 _FLAG: Final = re.compile(rb"--?[0-9A-Za-z]")
 _ACTION: Final = re.compile(r"[0-9A-Za-z]+[-0-9A-Za-z]*")
 _CONFIG_KEY: Final = re.compile(r"[0-9A-Za-z]+(\.[*-/_:@a-zA-Z0-9]+)+")
@@ -113,7 +115,7 @@ def _raw(argument: Argument) -> bytes:
 
 
 def _check_flag(name: Argument) -> None:
-    if _FLAG.match(_raw(name)) is None:
+    if name != TO_STDOUT and _FLAG.match(_raw(name)) is None:
         raise InvalidArgument(f"flag {go_quoted(name)} failed regex validation: invalid argument")
 
 

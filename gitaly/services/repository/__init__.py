@@ -1,6 +1,15 @@
 """RepositoryService: repositories as a whole. One servicer for each concept."""
 
+from gitaly.services.repository.consistency import ConsistencyServicer
+from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
+from gitaly.services.repository.reachability import ReachabilityServicer
 
-__all__ = ["RepositoryInformationServicer", "RepositoryServicer"]
+__all__ = [
+    "ConsistencyServicer",
+    "ExportServicer",
+    "ReachabilityServicer",
+    "RepositoryInformationServicer",
+    "RepositoryServicer",
+]

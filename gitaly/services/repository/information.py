@@ -1,10 +1,13 @@
 """What a repository is and how big it is."""
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from gitaly._pb.repository_pb2 import (
+    GetObjectDirectorySizeRequest,
+    GetObjectDirectorySizeResponse,
     HasLocalBranchesRequest,
     HasLocalBranchesResponse,
     ObjectFormatRequest,
@@ -15,7 +18,8 @@ from gitaly._pb.repository_pb2 import (
     RepositorySizeResponse,
 )
 from gitaly._pb.shared_pb2 import OBJECT_FORMAT_SHA1, OBJECT_FORMAT_SHA256, ObjectFormat
-from gitaly.git import Formats, References
+from gitaly.errors import InvalidRequest, NotFound
+from gitaly.git import Formats, References, go_quoted
 from gitaly.rpc import Call
 from gitaly.services.repository.info_response import info_response
 from gitaly.storage import Blocking, Storages, directory_size, repository_info
@@ -44,6 +48,20 @@ class RepositoryInformationServicer:
         repository = self._storages.existing(request.repository)
         size = await self._blocking.run(directory_size, repository.path)
         return RepositorySizeResponse(size=size // 1024)
+
+    async def GetObjectDirectorySize(
+        self, request: GetObjectDirectorySizeRequest, _: Call
+    ) -> GetObjectDirectorySizeResponse:
+        repository = self._storages.existing(request.repository)
+        if not repository.git_object_directory:
+            raise InvalidRequest("object directory path is not set")
+        path = os.path.join(repository.path, repository.git_object_directory)
+        try:
+            size = await self._blocking.run(directory_size, path)
+        except (FileNotFoundError, NotADirectoryError):
+            given = go_quoted(repository.git_object_directory)
+            raise NotFound(f"object directory does not exist: {given}") from None
+        return GetObjectDirectorySizeResponse(size=size // 1024)
 
     async def RepositoryInfo(
         self, request: RepositoryInfoRequest, _: Call
