@@ -38,12 +38,15 @@ from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
+from gitaly.services.remote import RemoteServicer
 from gitaly.services.repository import (
+    AttributesServicer,
     ConsistencyServicer,
     ExportServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
     RepositoryServicer,
+    SearchServicer,
 )
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
@@ -177,6 +180,9 @@ def _servicers(
     yield ConsistencyServicer(storages, git)
     yield ReachabilityServicer(storages, git)
     yield ExportServicer(storages, git, blocking, logger)
+    yield SearchServicer(storages, git)
+    yield AttributesServicer(storages, git, blocking)
+    yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
     yield ServerServicer(
         storages,

@@ -5,8 +5,10 @@ from gitaly.git.bundles import EmptyBundle, bundle, fast_export
 from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.exit_status import Exit
+from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
 from gitaly.git.fsck import fsck
+from gitaly.git.grep import grep
 from gitaly.git.handles import Handles
 from gitaly.git.invocation import NO_HOOKS, Hooks
 from gitaly.git.merge_base import merge_base
@@ -14,7 +16,9 @@ from gitaly.git.metrics import PrometheusCommandMetrics
 from gitaly.git.object_sizes import objects_size
 from gitaly.git.os_errors import reason
 from gitaly.git.output import output_pieces
+from gitaly.git.path_filter import PathFilter
 from gitaly.git.paths import RepositoryPaths
+from gitaly.git.pinning import PinnedUrl, pinned
 from gitaly.git.pipes import OutputTooLarge, PipeReader, PipeWriter
 from gitaly.git.process import Child, CommandLabel, CommandMetrics, Processes
 from gitaly.git.quoting import go_quoted
@@ -28,6 +32,7 @@ from gitaly.git.references import (
 )
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
+from gitaly.git.remotes import answers, remote_head_branch
 from gitaly.git.revision_checks import check_revision, may_be_option
 from gitaly.git.revision_input import RevisionInput, RevisionLines
 from gitaly.git.signing_key import public_signing_key
@@ -58,6 +63,7 @@ __all__ = [
     "CompletedGit",
     "EmptyBundle",
     "Exit",
+    "FileAttribute",
     "Format",
     "Formats",
     "Git",
@@ -75,6 +81,8 @@ __all__ = [
     "ListedReference",
     "ListingFailed",
     "OutputTooLarge",
+    "PathFilter",
+    "PinnedUrl",
     "PipeReader",
     "PipeWriter",
     "PosixSpawner",
@@ -87,23 +95,28 @@ __all__ = [
     "RevisionLines",
     "SortKey",
     "Spawner",
+    "answers",
     "bundle",
     "check_revision",
     "checked_options",
     "clean_up_worktrees",
     "current_account",
     "fast_export",
+    "file_attributes",
     "find_git",
     "fsck",
     "go_quoted",
+    "grep",
     "is_valid_reference_name",
     "keep_inherited_descriptors",
     "may_be_option",
     "merge_base",
     "objects_size",
     "output_pieces",
+    "pinned",
     "posix_spawn",
     "public_signing_key",
     "reason",
     "references_checksum",
+    "remote_head_branch",
 ]

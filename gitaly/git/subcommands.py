@@ -102,7 +102,7 @@ def command_line(
     if subcommand not in WITHOUT_END_OF_OPTIONS:
         line.append("--end-of-options")
     for argument in args:
-        _check_positional(subcommand, argument)
+        check_positional(subcommand, argument)
     line += args
     if after_separator:
         line += ["--", *after_separator]
@@ -119,7 +119,8 @@ def _check_flag(name: Argument) -> None:
         raise InvalidArgument(f"flag {go_quoted(name)} failed regex validation: invalid argument")
 
 
-def _check_positional(subcommand: str, argument: Argument) -> None:
+def check_positional(subcommand: str, argument: Argument) -> None:
+    """Raises InvalidArgument, and InvalidRequest for a revision, if it begins like an option."""
     raw = _raw(argument)
     if not raw.startswith(b"-"):
         return
