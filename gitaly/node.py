@@ -40,6 +40,7 @@ from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.remote import RemoteServicer
 from gitaly.services.repository import (
+    ArchiveServicer,
     AttributesServicer,
     ConsistencyServicer,
     ExportServicer,
@@ -182,6 +183,7 @@ def _servicers(
     yield ExportServicer(storages, git, blocking, logger)
     yield SearchServicer(storages, git)
     yield AttributesServicer(storages, git, blocking)
+    yield ArchiveServicer(storages, git)
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
     yield ServerServicer(

@@ -1,6 +1,8 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
+from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
 from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
@@ -46,6 +48,7 @@ from gitaly.git.spawner import (
 )
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
+from gitaly.git.tree_paths import clean_tree_path
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
 from gitaly.git.worktrees import clean_up_worktrees
 
@@ -56,6 +59,8 @@ __all__ = [
     "PIPE",
     "STDOUT",
     "Account",
+    "Archive",
+    "ArchiveFormat",
     "Born",
     "Child",
     "CommandLabel",
@@ -96,14 +101,18 @@ __all__ = [
     "SortKey",
     "Spawner",
     "answers",
+    "archive_pieces",
     "bundle",
+    "check_archive",
     "check_revision",
     "checked_options",
+    "clean_tree_path",
     "clean_up_worktrees",
     "current_account",
     "fast_export",
     "file_attributes",
     "find_git",
+    "fit",
     "fsck",
     "go_quoted",
     "grep",

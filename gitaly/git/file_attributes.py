@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
 from gitaly.errors import Internal
+from gitaly.git.arguments import command_lines
 from gitaly.git.command import Git
 from gitaly.git.index_file import index_file
 from gitaly.git.paths import RepositoryPaths
@@ -14,7 +15,6 @@ from gitaly.git.stdio import PIPE
 from gitaly.git.version import ATTRIBUTES_SOURCE
 
 UNSPECIFIED: Final = b"unspecified"
-ARGUMENTS_BYTES: Final = 256 * 1024  # of one command line
 Scratch = Callable[[], AbstractAsyncContextManager[str]]
 
 
@@ -40,7 +40,7 @@ async def file_attributes(
     `scratch` makes a temporary directory, for a git that needs one. Raises InvalidArgument for a
     name that begins like an option, Internal for what git refuses.
     """
-    found = []
+    found: list[FileAttribute] = []
     left = len(names) * len(paths)
     async with (
         _source(git, repository, revision, paths, scratch) as (flags, env),
@@ -108,7 +108,7 @@ async def _attribute_files(
 ) -> list[tuple[bytes, str]]:
     """The .gitattributes files that can matter for the paths, with their object ids."""
     blobs = []
-    for wanted in _batches(sorted({name for path in paths for name in _above(path)})):
+    for wanted in command_lines(sorted({name for path in paths for name in _above(path)})):
         done = await git.output(
             "ls-tree",
             repository=repository,
@@ -134,16 +134,3 @@ def _above(path: str) -> Iterator[bytes]:
     while directory and not directory.startswith(("/", "..")):
         yield f"{directory}/.gitattributes".encode()
         directory = posixpath.dirname(directory)
-
-
-def _batches(names: Iterable[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for name in names:
-        size += len(name) + 9
-        if batch and size > ARGUMENTS_BYTES:
-            yield batch
-            batch, size = [], len(name) + 9
-        batch.append(name)
-    if batch:
-        yield batch

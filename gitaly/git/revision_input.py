@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitaly.errors import InvalidRequest
+from gitaly.git.arguments import fit
 from gitaly.git.version import PSEUDO_REVISIONS_ON_STDIN, GitBinary
 
 LIMIT_BYTES: Final = 64 << 20  # git keeps what it reads here in memory, too
-FLAGS_LIMIT_BYTES: Final = 1 << 20  # half of what Linux allows, environment included
 _NOT: Final = b"--not"
 
 
@@ -62,7 +62,7 @@ def _separated(lines: list[bytes], binary: GitBinary) -> RevisionInput:
             flags += [_NOT, line, _NOT] if is_negated else [line]
         else:
             ordinary.append(_negated(line, binary) if is_negated else line)
-    if sum(len(flag) + 9 for flag in flags) > FLAGS_LIMIT_BYTES:  # each costs a pointer, too
+    if not fit(flags):
         binary.require(PSEUDO_REVISIONS_ON_STDIN, "a walk from so many pseudo-revisions")
     return RevisionInput(tuple(flags), _joined(ordinary))
 

@@ -12,13 +12,11 @@ from gitaly._pb.repository_pb2 import (
     SearchFilesByNameResponse,
 )
 from gitaly.errors import InvalidRequest, prefixed
-from gitaly.git import Git, PathFilter, grep
+from gitaly.git import Git, PathFilter, fit, grep
 from gitaly.rpc import Call
 from gitaly.storage import Repository, Storages
 
 FILTER_LIMIT_BYTES: Final = 1000
-# What Linux takes as one argument of a program, less the byte that ends it.
-QUERY_LIMIT_BYTES: Final = 128 * 1024 - 1
 
 
 class SearchServicer:
@@ -92,7 +90,7 @@ def _check(request: SearchFilesByContentRequest | SearchFilesByNameRequest) -> N
     for name, value in (("query", request.query.encode()), ("ref", request.ref)):
         if b"\0" in value:
             raise InvalidRequest(f"{name} contains a null byte")
-        if len(value) > QUERY_LIMIT_BYTES:
+        if not fit([value]):
             raise InvalidRequest(f"{name} exceeds maximum length")
 
 
