@@ -14,9 +14,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
 from gitaly.git import (
+    CatfilePool,
     Git,
+    GitObjects,
     GitReferences,
     Handles,
+    InProcessObjects,
     InProcessReferences,
     PosixSpawner,
     Processes,
@@ -33,6 +36,7 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.commit import CommitServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
@@ -91,8 +95,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
+    catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
+    await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
     handlers = _handlers(config, servicers, connections, running, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
@@ -155,20 +161,32 @@ def _handlers(
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    catfiles: CatfilePool,
+    upkeep: Upkeep,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
     references = InProcessReferences(handles, GitReferences(git))
+    objects = InProcessObjects(handles, GitObjects(git, catfiles))
+
+    def forget(path: str) -> None:
+        handles.forget(path)
+        catfiles.forget(path)
+
     yield RepositoryServicer(
         storages,
         references=references,
         formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, handles.forget),
+        remover=Remover(blocking, counter, logger, forget),
         blocking=blocking,
     )
     yield RefServicer(storages, references)
+    yield CommitServicer(storages, git, objects=objects, references=references)
     yield ServerServicer(
         storages,
         binary=git.binary,
