@@ -4,20 +4,39 @@ import re
 from pathlib import Path
 
 from gitaly.rpc import node_services
+from gitaly.services.commit import CommitServicer
 from gitaly.services.ref import RefServicer
-from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
+from gitaly.services.remote import RemoteServicer
+from gitaly.services.repository import (
+    ArchiveServicer,
+    AttributesServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SearchServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = (
+    ArchiveServicer,
+    AttributesServicer,
+    CommitServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    ReachabilityServicer,
     RefServicer,
-    RepositoryServicer,
+    RemoteServicer,
     RepositoryInformationServicer,
+    RepositoryServicer,
+    SSHServicer,
+    SearchServicer,
     ServerServicer,
     SmartHTTPServicer,
-    SSHServicer,
 )
 
 

@@ -1,6 +1,6 @@
 """Archives of a tree, as `git archive` makes them."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -8,11 +8,14 @@ from types import MappingProxyType
 from typing import Final
 
 from gitaly.errors import FailedPrecondition, Internal
-from gitaly.git.arguments import command_lines
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.default_config import EMPTY_TREE
+from gitaly.git.format import Format
+from gitaly.git.objects import Objects
 from gitaly.git.output import output_pieces
 from gitaly.git.paths import RepositoryPaths
+from gitaly.git.revision_syntax import ID_DIGITS
+from gitaly.git.trees import parse_tree
 
 ROOT: Final = b"."
 
@@ -49,16 +52,22 @@ class Archive:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-async def check_archive(git: Git, repository: RepositoryPaths, archive: Archive) -> None:
+async def check_archive(
+    objects: Objects, repository: RepositoryPaths, archive: Archive, form: Format
+) -> None:
     """Raises FailedPrecondition if what is asked for does not exist, or the commit is empty."""
-    wanted = [*([archive.path] if archive.path != ROOT else []), *archive.exclude]
+    finder = _Finder(objects, repository, archive.commit, form)
     if archive.path == ROOT:
-        await _check_root(git, repository, archive.commit)
-    there = await _existing(git, repository, archive.commit, wanted)
-    if archive.path not in (ROOT, *there):
+        root = await objects.info(repository, archive.commit + b"^{tree}")
+        if root is None:
+            raise Internal("object not found")
+        is_there = root.object_id != EMPTY_TREE[form.object_format]
+    else:
+        is_there = await finder.has(archive.path)
+    if not is_there:
         raise FailedPrecondition("path doesn't exist")
     for index, path in enumerate(archive.exclude):
-        if path not in there:
+        if not await finder.has(path):
             raise FailedPrecondition(f"exclude[{index}] doesn't exist")
 
 
@@ -102,34 +111,26 @@ def _pathspec(path: bytes) -> bytes:
     return b":(literal)" + path if path.startswith(b":") else path
 
 
-async def _check_root(git: Git, repository: RepositoryPaths, commit: bytes) -> None:
-    done = await git.output(
-        "rev-parse",
-        repository=repository,
-        flags=["--verify", "--quiet"],
-        args=[commit + b"^{tree}"],
-    )
-    if not done.exit:
-        raise Internal("object not found", stderr=done.stderr.decode(errors="replace"))
-    if done.stdout.decode().strip() in EMPTY_TREE.values():
-        raise FailedPrecondition("path doesn't exist")
+class _Finder:
+    """Looks for entries in the trees of one commit, reading each tree once."""
 
+    def __init__(
+        self, objects: Objects, repository: RepositoryPaths, commit: bytes, form: Format
+    ) -> None:
+        self._objects = objects
+        self._repository = repository
+        self._commit = commit
+        self._id_bytes = ID_DIGITS[form.object_format] // 2
+        self._trees: dict[bytes, frozenset[bytes]] = {}
 
-async def _existing(
-    git: Git, repository: RepositoryPaths, commit: bytes, paths: Iterable[bytes]
-) -> set[bytes]:
-    """Those of the paths that the commit has, and perhaps directories above them."""
-    found: set[bytes] = set()
-    for wanted in command_lines(paths):
-        done = await git.output(
-            "ls-tree",
-            repository=repository,
-            global_flags=["--literal-pathspecs"],
-            flags=["--full-tree", "--name-only", "-t", "-z"],
-            args=[commit],
-            after_separator=wanted,
-        )
-        if not done.exit:  # there is no such commit, and so nothing in it
-            return set()
-        found.update(done.stdout.split(b"\0"))
-    return found
+    async def has(self, path: bytes) -> bool:
+        directory, _, name = path.rpartition(b"/")
+        if directory not in self._trees:
+            self._trees[directory] = await self._names(directory)
+        return name in self._trees[directory]
+
+    async def _names(self, directory: bytes) -> frozenset[bytes]:
+        tree = await self._objects.read(self._repository, self._commit + b":" + directory)
+        if tree is None or tree.type != "tree":
+            return frozenset()
+        return frozenset(entry.name for entry in parse_tree(tree.data, self._id_bytes))

@@ -11,14 +11,15 @@ from gitaly.git import (
     Archive,
     ArchiveFormat,
     Git,
+    Objects,
     archive_pieces,
     check_archive,
-    check_revision,
-    clean_tree_path,
     fit,
     go_quoted,
 )
 from gitaly.rpc import Call
+from gitaly.services.revisions import check_revision
+from gitaly.services.tree_paths import clean_path, leaves_its_root
 from gitaly.storage import Storages
 
 _FORMATS: Final[Mapping[int, ArchiveFormat]] = MappingProxyType(
@@ -36,16 +37,18 @@ class ArchiveServicer:
 
     SERVICE = "gitaly.RepositoryService"
 
-    def __init__(self, storages: Storages, git: Git) -> None:
+    def __init__(self, storages: Storages, git: Git, objects: Objects) -> None:
         self._storages = storages
         self._git = git
+        self._objects = objects
 
     async def GetArchive(
         self, request: GetArchiveRequest, _: Call
     ) -> AsyncIterator[GetArchiveResponse]:
         repository = self._storages.existing(request.repository)
         archive = _archive(request)
-        await check_archive(self._git, repository, archive)
+        form = self._git.formats.of(repository.path)
+        await check_archive(self._objects, repository, archive, form)
         _check_elided(archive)
         async with aclosing(archive_pieces(self._git, repository, archive)) as pieces:
             async for piece in pieces:
@@ -53,8 +56,8 @@ class ArchiveServicer:
 
 
 def _archive(request: GetArchiveRequest) -> Archive:
-    path = clean_tree_path(request.path)
-    exclude = [clean_tree_path(excluded) for excluded in request.exclude]
+    path = _path(request.path)
+    exclude = [_path(excluded) for excluded in request.exclude]
     commit = request.commit_id.encode()
     with prefixed("invalid commitId"):
         check_revision(commit)
@@ -73,6 +76,16 @@ def _archive(request: GetArchiveRequest) -> Archive:
         exclude=exclude,
         elides_path=request.elide_path,
     )
+
+
+def _path(path: bytes) -> bytes:
+    """Clean; a leading slash means the root. Raises InvalidRequest."""
+    below = path.lstrip(b"/")
+    if leaves_its_root(below):
+        raise InvalidRequest("relative path escapes root directory")
+    if b"\0" in path:
+        raise InvalidRequest("relative path contains a null byte")
+    return clean_path(below)
 
 
 def _check_elided(archive: Archive) -> None:

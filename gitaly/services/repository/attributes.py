@@ -11,7 +11,7 @@ from gitaly._pb.repository_pb2 import (
     GetInfoAttributesResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
-from gitaly.git import Git, InvalidArgument, file_attributes, output_pieces
+from gitaly.git import Git, InvalidArgument, Objects, file_attributes
 from gitaly.rpc import Call
 from gitaly.storage import Blocking, Storages, temporary
 
@@ -21,9 +21,10 @@ class AttributesServicer:
 
     SERVICE = "gitaly.RepositoryService"
 
-    def __init__(self, storages: Storages, git: Git, blocking: Blocking) -> None:
+    def __init__(self, storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> None:
         self._storages = storages
         self._git = git
+        self._objects = objects
         self._blocking = blocking
 
     async def GetInfoAttributes(
@@ -31,18 +32,13 @@ class AttributesServicer:
     ) -> AsyncIterator[GetInfoAttributesResponse]:
         """HEAD's .gitattributes, whatever the RPC's name says; without one, an empty message."""
         repository = self._storages.existing(request.repository)
-        is_empty = True
-        async with self._git.run(
-            "cat-file", repository=repository, flags=["-p"], args=["HEAD:.gitattributes"]
-        ) as child:
-            assert child.stdout is not None
-            async with aclosing(output_pieces(child.stdout)) as pieces:
-                async for piece in pieces:
-                    is_empty = False
-                    yield GetInfoAttributesResponse(attributes=piece)
-            await child.wait()
-        if is_empty:
+        info = await self._objects.info(repository, b"HEAD:.gitattributes")
+        if info is None or info.type != "blob" or not info.size:
             yield GetInfoAttributesResponse()
+            return
+        async with aclosing(self._objects.pieces(repository, info)) as pieces:
+            async for piece in pieces:
+                yield GetInfoAttributesResponse(attributes=piece)
 
     async def GetFileAttributes(
         self, request: GetFileAttributesRequest, _: Call

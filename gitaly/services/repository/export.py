@@ -24,12 +24,12 @@ from gitaly.git import (
     bundle,
     clean_up_worktrees,
     fast_export,
-    may_be_option,
     reason,
 )
 from gitaly.git.transfer import MESSAGE_BYTES
 from gitaly.observe.log import Logger
 from gitaly.rpc import Call
+from gitaly.services.revisions import is_pseudo
 from gitaly.services.streams import first_request
 from gitaly.storage import AlternatesUnusable, Blocking, Repository, Storages, snapshot
 
@@ -121,7 +121,7 @@ def _add(request: CreateBundleFromRefListRequest, patterns: RevisionLines) -> No
         patterns.add(b"")
     for pattern in request.patterns:
         for line in pattern.split(b"\n"):
-            if may_be_option(line):
+            if line.startswith(b"-") and not is_pseudo(line):
                 raise InvalidRequest("patterns: revision can't start with '-'")
             if b"\0" in line:
                 raise InvalidRequest("patterns: revision can't contain NUL")

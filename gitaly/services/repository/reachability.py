@@ -9,8 +9,9 @@ from gitaly._pb.repository_pb2 import (
     ObjectsSizeResponse,
 )
 from gitaly.errors import InvalidRequest, prefixed
-from gitaly.git import Git, RevisionLines, check_revision, merge_base, objects_size
+from gitaly.git import Git, RevisionLines, merge_base, objects_size
 from gitaly.rpc import Call
+from gitaly.services.revisions import check_revision
 from gitaly.services.streams import first_request
 from gitaly.storage import Storages
 
