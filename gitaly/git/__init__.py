@@ -1,6 +1,7 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.all_objects import all_objects
 from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
@@ -38,6 +39,7 @@ from gitaly.git.references import (
 )
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
+from gitaly.git.rev_list import git_lines, rev_list
 from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
@@ -51,6 +53,7 @@ from gitaly.git.spawner import (
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
 from gitaly.git.tag_object import Tag, parse_tag, signature_split
+from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
 
@@ -64,6 +67,7 @@ __all__ = [
     "NO_MAILMAP",
     "PIPE",
     "STDOUT",
+    "TRAILERS_FORMAT",
     "Account",
     "AmbiguousRevision",
     "Born",
@@ -112,10 +116,12 @@ __all__ = [
     "Spawner",
     "Tag",
     "TreeEntry",
+    "all_objects",
     "checked_options",
     "current_account",
     "find_entry",
     "find_git",
+    "git_lines",
     "go_quoted",
     "is_valid_reference_name",
     "is_whole_object_id",
@@ -124,10 +130,12 @@ __all__ = [
     "parse_identity",
     "parse_seconds",
     "parse_tag",
+    "parse_trailers",
     "parse_tree",
     "posix_spawn",
     "public_signing_key",
     "reason",
+    "rev_list",
     "signature_split",
     "signed_payload",
 ]
