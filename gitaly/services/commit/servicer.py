@@ -1,5 +1,6 @@
 """CommitService as a whole."""
 
+from gitaly.services.commit.counts import Counts
 from gitaly.services.commit.entries import Entries
 from gitaly.services.commit.history import History
 from gitaly.services.commit.listing import Listing
@@ -7,7 +8,7 @@ from gitaly.services.commit.lookups import Lookups
 from gitaly.services.commit.tree_listing import TreeListing
 
 
-class CommitServicer(Listing, History, TreeListing, Entries, Lookups):
+class CommitServicer(Listing, History, Counts, TreeListing, Entries, Lookups):
     """Reads commits, trees and history. Each part of it has a module of its own."""
 
     SERVICE = "gitaly.CommitService"
