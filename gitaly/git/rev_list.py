@@ -4,15 +4,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from gitaly.git.arguments import POINTER_BYTES
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.paths import RepositoryPaths
-from gitaly.git.revision_syntax import is_whole_object_id
+from gitaly.git.revision_input import RevisionInput, RevisionLines
 from gitaly.git.stdio import DEVNULL, PIPE
 from gitaly.git.subcommands import Argument
-from gitaly.git.version import STDIN_OPTIONS
+from gitaly.git.version import GitBinary
 
-# Less than a process may have: Linux allows 2 MiB of arguments and environment together.
-ARGUMENTS_BYTES: Final = 96 * 1024
+ARGUMENTS_BYTES: Final = 96 * 1024  # more revisions come in git's input
 Flags = Sequence[Argument | tuple[Argument, Argument]]
 LITERAL_PATHSPECS: Final = "--literal-pathspecs"
 
@@ -33,17 +33,16 @@ async def rev_list(
 
     Raises GitFailed, whose text begins with "rev-list pipeline command" and holds git's own.
     """
-    reads_options = git.binary.version >= STDIN_OPTIONS
-    arguments, written = arguments_and_input(revisions, reads_options=reads_options)
+    given = _given(git.binary, revisions)
     output = git_lines(
         git,
         "rev-list",
         repository,
-        flags=[*flags, "--stdin"] if written else flags,
-        args=arguments,
+        flags=[*flags, *given.flags, "--stdin"] if given.stdin else flags,
+        args=() if given.stdin else revisions,
         paths=paths,
         has_literal_paths=has_literal_paths,
-        written=written,
+        written=given.stdin,
     )
     async with aclosing(output):
         try:
@@ -90,25 +89,11 @@ async def git_lines(
             raise GitFailed(how, child.error_text, with_stderr=True)
 
 
-def arguments_and_input(
-    revisions: Sequence[bytes], *, reads_options: bool
-) -> tuple[list[bytes], bytes]:
-    """Revisions for the command line, and those for the input, which begins with the former.
-
-    A git before 2.42 takes no options from its input: there only whole object ids leave the
-    command line, each with the sign that it has behind `--not`.
-    """
-    if sum(len(revision) + 1 for revision in revisions) <= ARGUMENTS_BYTES:
-        return list(revisions), b""
-    if reads_options or not any(revision.startswith(b"--") for revision in revisions):
-        return [], b"".join(revision + b"\n" for revision in revisions)
-    arguments, lines, is_negated = [], [], False
+def _given(binary: GitBinary, revisions: Sequence[bytes]) -> RevisionInput:
+    """How git gets the revisions; without input, they are arguments."""
+    if sum(len(revision) + POINTER_BYTES for revision in revisions) <= ARGUMENTS_BYTES:
+        return RevisionInput((), b"")
+    lines = RevisionLines()
     for revision in revisions:
-        sign, plain = revision[:1] == b"^", revision.removeprefix(b"^")
-        if revision == b"--not":
-            is_negated = not is_negated
-        if any(is_whole_object_id(plain, form) for form in ("sha1", "sha256")):
-            lines.append((b"^" if sign != is_negated else b"") + plain + b"\n")
-        else:
-            arguments.append(revision)
-    return arguments, b"".join(lines)
+        lines.add(revision)
+    return lines.input_for(binary)
