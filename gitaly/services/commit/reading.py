@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from typing import Final
 
+from prometheus_client import CollectorRegistry, Histogram
+
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal
 from gitaly.git import Git, Objects, References, RepositoryPaths
@@ -17,13 +19,25 @@ class CommitReading:
     """The base of CommitService's parts."""
 
     def __init__(
-        self, storages: Storages, git: Git, *, objects: Objects, references: References
+        self,
+        storages: Storages,
+        git: Git,
+        *,
+        objects: Objects,
+        references: References,
+        registry: CollectorRegistry,
     ) -> None:
         self._storages = storages
         self._git = git
         self._objects = objects
         self._references = references
         self._commits = Commits(objects)
+        self._request_sizes = Histogram(
+            "gitaly_list_commits_by_oid_request_size",
+            "Number of commits requested in a ListCommitsByOid request",
+            buckets=(0.001, 1, 5, 10, 20),
+            registry=registry,
+        )
 
     async def _read(
         self, repository: RepositoryPaths, ids: AsyncIterable[list[bytes]]
