@@ -222,7 +222,7 @@ def _servicers(
     yield from _repository_readers(storages, git, objects, blocking, logger)
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
-    yield CommitServicer(storages, git, objects=objects, references=references)
+    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
     yield ServerServicer(
         storages,
         binary=git.binary,
