@@ -59,6 +59,7 @@ from gitaly.services.repository import (
     AttributesServicer,
     ConsistencyServicer,
     ExportServicer,
+    LicenseServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
     RepositoryServicer,
@@ -259,6 +260,7 @@ def _repository_readers(
     yield AttributesServicer(storages, git, objects, blocking)
     yield ConsistencyServicer(storages, git)
     yield ExportServicer(storages, git, blocking, logger)
+    yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
     yield ReachabilityServicer(storages, git)
     yield SearchServicer(storages, git)
 

@@ -5,6 +5,7 @@ from gitaly.services.repository.attributes import AttributesServicer
 from gitaly.services.repository.consistency import ConsistencyServicer
 from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
+from gitaly.services.repository.license import LicenseServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
 from gitaly.services.repository.reachability import ReachabilityServicer
 from gitaly.services.repository.search import SearchServicer
@@ -14,6 +15,7 @@ __all__ = [
     "AttributesServicer",
     "ConsistencyServicer",
     "ExportServicer",
+    "LicenseServicer",
     "ReachabilityServicer",
     "RepositoryInformationServicer",
     "RepositoryServicer",
