@@ -24,6 +24,8 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.git.diffs import Diffs
+from gitaly.git.head_attributes import HeadAttributes
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -33,6 +35,7 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
@@ -169,6 +172,7 @@ def _servicers(
         blocking=blocking,
     )
     yield RefServicer(storages, references)
+    yield DiffServicer(storages, Diffs(git, HeadAttributes(git)), blocking=blocking)
     yield ServerServicer(
         storages,
         binary=git.binary,
