@@ -14,9 +14,10 @@ from typing import Final, NamedTuple, TypedDict
 
 from cachetools import LRUCache
 
+from gitaly.git.c_quoting import c_string, c_unquoted
 from gitaly.git.command import Git
 from gitaly.git.default_config import EMPTY_TREE
-from gitaly.git.diffs.raw import parse_records, unquoted
+from gitaly.git.diffs.raw import parse_records
 from gitaly.git.format import OBJECT_FORMATS
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.stdio import DEVNULL, Target
@@ -155,7 +156,7 @@ def _moved(directory: bytes, line: bytes) -> bytes:
     place = b"".join(b"\\" + bytes([c]) if c in b"*?[\\" else bytes([c]) for c in directory)
     if b"/" not in pattern.rstrip(b"/"):
         place += b"**/"
-    return _quoted(place + pattern.removeprefix(b"/")) + b" " + attributes
+    return c_string(place + pattern.removeprefix(b"/")) + b" " + attributes
 
 
 def _cut(line: bytes) -> tuple[bytes, bytes]:
@@ -165,16 +166,8 @@ def _cut(line: bytes) -> tuple[bytes, bytes]:
         while position < len(line) and line[position] != ord('"'):
             position += 2 if line[position] == ord("\\") else 1
         if position < len(line):
-            return unquoted(line[: position + 1]), line[position + 1 :]
+            return c_unquoted(line[: position + 1]), line[position + 1 :]
     for position, character in enumerate(line):
         if character in _SPACE:
             return line[:position], line[position + 1 :]
     return line, b""
-
-
-def _quoted(pattern: bytes) -> bytes:
-    r"""In C's manner, where each odd byte is \ooo."""
-    plain = b"".join(
-        bytes([c]) if 32 <= c < 127 and c not in b'"\\' else b"\\%03o" % c for c in pattern
-    )
-    return b'"' + plain + b'"'

@@ -25,7 +25,7 @@ Key = tuple[bytes, str, str]
 
 
 def limits_of(request: CommitDiffRequest) -> Limits:
-    """Without `enforce_limits` the maxima are not looked at."""
+    """Within what Gitaly allows at most."""
     return Limits(
         enforce=request.enforce_limits,
         collapse=request.collapse_diffs,
@@ -38,7 +38,7 @@ def limits_of(request: CommitDiffRequest) -> Limits:
         safe_max_files=request.safe_max_files,
         safe_max_lines=request.safe_max_lines,
         safe_max_bytes=request.safe_max_bytes,
-    )
+    ).clamped()
 
 
 def options_of(request: CommitDiffRequest) -> PatchOptions:

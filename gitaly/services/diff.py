@@ -91,7 +91,7 @@ class DiffServicer:
                 yield RawDiffResponse(data=piece)
 
     async def RawPatch(self, request: RawPatchRequest, _: Call) -> AsyncIterator[RawPatchResponse]:
-        # Git before 2.44 leaves out commits without a change, but for --always.
+        # Without --always, git before 2.41 leaves out commits that change nothing.
         flags = ["--stdout", "--always", "--signature=GitLab"]
         text = self._diffs.text("format-patch", self._comparison(request), flags)
         async with aclosing(text):

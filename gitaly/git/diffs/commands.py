@@ -249,7 +249,7 @@ class Diffs:
             repository=repository,
             flags=["--no-color"],
             args=arguments,
-            config=[("core.abbrev", "no")],  # --abbrev doesn't count before git 2.52
+            config=[("core.abbrev", "no")],  # before git 2.40 --abbrev doesn't count
         ) as child:
             yield child
 

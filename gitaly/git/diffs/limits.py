@@ -83,7 +83,7 @@ class Tally:
     """What has been shown until now, and what that means for the next file."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits.clamped()
+        self._limits = limits
         self._files = 0
         self._lines = 0
         self._bytes = 0

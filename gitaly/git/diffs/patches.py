@@ -54,12 +54,18 @@ class DiffParser:
     still to come. With limits it may be done before git is.
     """
 
-    def __init__(self, limits: Limits, *, only_patched: bool = False) -> None:
+    def __init__(
+        self, limits: Limits, *, only_patched: bool = False, one_pair: bool = False
+    ) -> None:
         """`only_patched`: a file for which git prints no patch is not there. Where white space is
-        ignored, git before 2.52 has a raw line for each file, and later ones have not."""
+        ignored, git before 2.52 has a raw line for each file, and later ones have not.
+
+        `one_pair`: two blobs are compared, each of which has a name of its own.
+        """
         self._tally = Tally(limits)
         self._goes_on = limits.collect_all_paths
         self._only_patched = only_patched
+        self._one_pair = one_pair
         self._raw: deque[bytes] = deque()  # lines
         self._next: deque[tuple[RawEntry, bytes]] = deque()  # of one line, and the header's line
         self._buffer = bytearray()
@@ -193,7 +199,7 @@ class DiffParser:
         """Whose patch this is; those before it have none."""
         while self._has_next():
             entry, line = self._next[0]
-            if header.startswith(line):
+            if self._one_pair or header.startswith(line):
                 self._next.popleft()
                 return entry
             self._without_patch(events)

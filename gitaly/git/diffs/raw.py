@@ -1,23 +1,10 @@
 """The raw format of git's diffs: one record for each changed file. Source: git-diff(1)."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from gitaly.errors import Internal
-
-NULL_IDS: Final = {"sha1": "0" * 40, "sha256": "0" * 64}
-_ESCAPE: Final = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
-_LETTERS: Final = {
-    b"a": b"\a",
-    b"b": b"\b",
-    b"f": b"\f",
-    b"n": b"\n",
-    b"r": b"\r",
-    b"t": b"\t",
-    b"v": b"\v",
-}
+from gitaly.git.c_quoting import c_unquoted
 
 
 class DiffUnreadable(Internal):
@@ -47,20 +34,6 @@ class RawEntry:
         )
 
 
-def unquoted(name: bytes) -> bytes:
-    """A name as git prints it, which puts the odd ones in quotes, as the bytes that it means."""
-    if not name.startswith(b'"'):
-        return name
-    return _ESCAPE.sub(_unescaped, name[1:-1]) if b"\\" in name else name[1:-1]
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    text = found[1]
-    if len(text) == 3:
-        return bytes([int(text, 8) & 0xFF])
-    return _LETTERS.get(text, text)
-
-
 def parse_line(line: bytes) -> tuple[RawEntry, bytes, bytes]:
     """An entry of the format without -z, and its names as git quoted them.
 
@@ -73,8 +46,8 @@ def parse_line(line: bytes) -> tuple[RawEntry, bytes, bytes]:
         new_name = old_name
     if not new_name:
         raise DiffUnreadable("raw line regexp mismatch")
-    old_path = unquoted(old_name)
-    new_path = old_path if new_name is old_name else unquoted(new_name)
+    old_path = c_unquoted(old_name)
+    new_path = old_path if new_name is old_name else c_unquoted(new_name)
     return _entry(entry, old_path, new_path), old_name, new_name
 
 
