@@ -14,9 +14,12 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
 from gitaly.git import (
+    CatfilePool,
     Git,
+    GitObjects,
     GitReferences,
     Handles,
+    InProcessObjects,
     InProcessReferences,
     PosixSpawner,
     Processes,
@@ -35,10 +38,13 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.commit import CommitServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
+from gitaly.services.raw_changes import RawChanges
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.repository import RepositoryServicer
@@ -94,8 +100,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
+    catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
+    await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
     handlers = _handlers(config, servicers, connections, running, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
@@ -158,21 +166,36 @@ def _handlers(
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    catfiles: CatfilePool,
+    upkeep: Upkeep,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
     references = InProcessReferences(handles, GitReferences(git))
+    objects = InProcessObjects(handles, GitObjects(git, catfiles))
+
+    def forget(path: str) -> None:
+        handles.forget(path)
+        catfiles.forget(path)
+
+    diffs = Diffs(git, HeadAttributes(git, objects))
     yield RepositoryServicer(
         storages,
         references=references,
         formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, handles.forget),
+        remover=Remover(blocking, counter, logger, forget),
         blocking=blocking,
+        raw_changes=RawChanges(diffs, objects, git.formats),
     )
     yield RefServicer(storages, references)
-    yield DiffServicer(storages, Diffs(git, HeadAttributes(git)), blocking=blocking)
+    yield CommitServicer(storages, git, objects=objects, references=references)
+    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
         binary=git.binary,

@@ -1,12 +1,28 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.command import CompletedGit, Git, GitFailed
+from gitaly.git.commit_object import Commit, parse_commit, signed_payload
+from gitaly.git.default_config import EMPTY_TREE
 from gitaly.git.exit_status import Exit
 from gitaly.git.format import Format, Formats
 from gitaly.git.handles import Handles
+from gitaly.git.identity import Identity, parse_identity, parse_seconds
 from gitaly.git.invocation import NO_HOOKS, Hooks
+from gitaly.git.mailmap import NO_MAILMAP, Mailmap
+from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.metrics import PrometheusCommandMetrics
+from gitaly.git.objects import (
+    NO_LIMIT,
+    AmbiguousRevision,
+    Object,
+    ObjectInfo,
+    Objects,
+    ObjectTooLarge,
+)
+from gitaly.git.objects_by_git import GitObjects
+from gitaly.git.objects_in_process import InProcessObjects
 from gitaly.git.os_errors import reason
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pipes import OutputTooLarge, PipeReader, PipeWriter
@@ -22,6 +38,7 @@ from gitaly.git.references import (
 )
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
+from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
@@ -33,19 +50,28 @@ from gitaly.git.spawner import (
 )
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
+from gitaly.git.tag_object import Tag, parse_tag, signature_split
+from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
 
 __all__ = [
     "ACCOUNT",
     "DEVNULL",
+    "EMPTY_TREE",
+    "ID_DIGITS",
     "NO_HOOKS",
+    "NO_LIMIT",
+    "NO_MAILMAP",
     "PIPE",
     "STDOUT",
     "Account",
+    "AmbiguousRevision",
     "Born",
+    "CatfilePool",
     "Child",
     "CommandLabel",
     "CommandMetrics",
+    "Commit",
     "CompletedGit",
     "Exit",
     "Format",
@@ -53,17 +79,26 @@ __all__ = [
     "Git",
     "GitBinary",
     "GitFailed",
+    "GitObjects",
     "GitReferences",
     "GitUnusable",
     "GitVersion",
     "Handles",
     "Hooks",
     "HooksUndecided",
+    "Identity",
+    "InProcessObjects",
     "InProcessReferences",
     "InvalidArgument",
     "Launch",
     "ListedReference",
     "ListingFailed",
+    "Mailmap",
+    "Mailmaps",
+    "Object",
+    "ObjectInfo",
+    "ObjectTooLarge",
+    "Objects",
     "OutputTooLarge",
     "PipeReader",
     "PipeWriter",
@@ -75,13 +110,24 @@ __all__ = [
     "RepositoryPaths",
     "SortKey",
     "Spawner",
+    "Tag",
+    "TreeEntry",
     "checked_options",
     "current_account",
+    "find_entry",
     "find_git",
     "go_quoted",
     "is_valid_reference_name",
+    "is_whole_object_id",
     "keep_inherited_descriptors",
+    "parse_commit",
+    "parse_identity",
+    "parse_seconds",
+    "parse_tag",
+    "parse_tree",
     "posix_spawn",
     "public_signing_key",
     "reason",
+    "signature_split",
+    "signed_payload",
 ]

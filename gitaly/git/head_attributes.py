@@ -19,11 +19,13 @@ from gitaly.git.command import Git
 from gitaly.git.default_config import EMPTY_TREE
 from gitaly.git.diffs.raw import parse_records
 from gitaly.git.format import OBJECT_FORMATS
+from gitaly.git.objects import Objects
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.stdio import DEVNULL, Target
 from gitaly.git.version import ATTRIBUTES_OF_A_TREE
 
 KNOWN_BYTES: Final = 16 << 20  # of joined files
+FILES_AT_ONCE: Final = 100
 FILES_BYTES: Final = 4 << 20  # of one repository; more do not count
 _NAME: Final = b".gitattributes"
 _SPACE: Final = b" \t\r\n"
@@ -44,8 +46,9 @@ class _File(NamedTuple):
 class HeadAttributes:
     """Makes git apply them, whatever its version. A newer git is left alone."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, objects: Objects) -> None:
         self._git = git
+        self._objects = objects
         self._is_needed = git.binary.version < ATTRIBUTES_OF_A_TREE
         self._known: LRUCache[tuple[str, str], bytes] = LRUCache(
             KNOWN_BYTES, lambda x: len(x) + 200
@@ -69,14 +72,8 @@ class HeadAttributes:
             os.close(file)
 
     async def _text(self, repository: RepositoryPaths) -> bytes:
-        done = await self._git.output(
-            "rev-parse",
-            repository=repository,
-            flags=["--verify", "--quiet"],
-            args=["HEAD^{tree}"],
-        )
-        tree = done.stdout.decode().strip()
-        if not tree:
+        tree = await self._objects.resolve(repository, b"HEAD^{tree}")
+        if tree is None:
             return b""
         key = (repository.path, tree)
         text = self._known.get(key)
@@ -97,34 +94,18 @@ class HeadAttributes:
             after_separator=[b":(glob)**/" + _NAME],
         )
         entries = [*parse_records(iter(listed.stdout.split(b"\0")[:-1]))]
-        if not entries:
-            return []
-        contents = await self._git.output(
-            "cat-file",
-            repository=repository,
-            flags=["--batch"],
-            input="".join(f"{entry.new_id}\n" for entry in entries).encode(),
-        )
-        texts = _contents(contents.stdout)
-        return [
-            _File(entry.new_path.removesuffix(_NAME), text)
-            for entry, text in zip(entries, texts, strict=True)
-        ]
-
-
-def _contents(output: bytes) -> Iterable[bytes]:
-    """Of `cat-file --batch`; empty for what is no blob."""
-    start = 0
-    while start < len(output):
-        end = output.index(b"\n", start)
-        fields = output[start:end].split(b" ")
-        start = end + 1
-        if len(fields) != 3:
-            yield b""
-            continue
-        size = int(fields[2])
-        yield output[start : start + size] if fields[1] == b"blob" else b""
-        start += size + 1
+        ids = [entry.new_id.encode() for entry in entries]
+        files: list[_File] = []
+        for start in range(0, len(entries), FILES_AT_ONCE):
+            some = ids[start : start + FILES_AT_ONCE]
+            infos = await self._objects.infos(repository, some)
+            for entry, info in zip(entries[start:], infos, strict=False):
+                if info is None or info.type != "blob" or info.size > FILES_BYTES:
+                    continue
+                found = await self._objects.read(repository, entry.new_id.encode())
+                if found is not None:
+                    files.append(_File(entry.new_path.removesuffix(_NAME), found.data))
+        return files
 
 
 def joined(files: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -10,9 +10,13 @@ from gitaly._pb.diff_pb2 import (
     CommitDeltaResponse,
     CommitDiffRequest,
     CommitDiffResponse,
+    DiffBlobsRequest,
+    DiffBlobsResponse,
     DiffStats,
     DiffStatsRequest,
     DiffStatsResponse,
+    FindChangedPathsRequest,
+    FindChangedPathsResponse,
     GetPatchIDRequest,
     GetPatchIDResponse,
     RangeDiffRequest,
@@ -26,9 +30,13 @@ from gitaly._pb.diff_pb2 import (
 )
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.errors import FailedPrecondition, InvalidRequest
+from gitaly.git import Formats, Objects
 from gitaly.git.diffs import Comparison, Diffs, LineCounts, RawEntry
 from gitaly.rpc import Call
+from gitaly.services.changed_paths import changed_paths_message, question_of
 from gitaly.services.commit_diff import commit_diff, options_of
+from gitaly.services.diff_blobs import BlobDiffs, check_diff_blobs
+from gitaly.services.messages import in_messages
 from gitaly.services.range_diff import range_arguments, range_diff
 from gitaly.storage import Blocking, Storages
 
@@ -52,9 +60,19 @@ class DiffServicer:
 
     SERVICE = "gitaly.DiffService"
 
-    def __init__(self, storages: Storages, diffs: Diffs, *, blocking: Blocking) -> None:
+    def __init__(
+        self,
+        storages: Storages,
+        diffs: Diffs,
+        *,
+        objects: Objects,
+        formats: Formats,
+        blocking: Blocking,
+    ) -> None:
         self._storages = storages
         self._diffs = diffs
+        self._objects = objects
+        self._blob_diffs = BlobDiffs(diffs, objects, formats, blocking)
         self._blocking = blocking
 
     async def CommitDiff(
@@ -110,6 +128,31 @@ class DiffServicer:
                     del stats[:STATS_AT_ONCE]
         if stats:
             yield DiffStatsResponse(stats=stats)
+
+    async def FindChangedPaths(
+        self, request: FindChangedPathsRequest, _: Call
+    ) -> AsyncIterator[FindChangedPathsResponse]:
+        repository = self._storages.existing(request.repository)
+
+        async def resolve(revision: str, kind: str) -> str:
+            info = await self._objects.info(repository, f"{revision}^{{{kind}}}".encode())
+            return info.object_id if info is not None else ""
+
+        question = await question_of(request, resolve)
+        found = self._diffs.changed_paths(repository, question.lines, question.flags)
+        async with aclosing(found):
+            batches = (map(changed_paths_message, batch) async for batch in found)
+            async for paths in in_messages(batches):
+                yield FindChangedPathsResponse(paths=paths)
+
+    async def DiffBlobs(
+        self, request: DiffBlobsRequest, _: Call
+    ) -> AsyncIterator[DiffBlobsResponse]:
+        repository = self._storages.existing(request.repository)
+        check_diff_blobs(request)
+        async with aclosing(self._blob_diffs.responses(repository, request)) as responses:
+            async for response in responses:
+                yield response
 
     async def GetPatchID(self, request: GetPatchIDRequest, _: Call) -> GetPatchIDResponse:
         repository = self._storages.existing(request.repository)

@@ -6,63 +6,28 @@ The generators belong in `aclosing`: leaving one early ends git.
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Final, Unpack
 
 from gitaly.errors import FailedPrecondition, Internal
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.diffs.changed_paths import ChangedPath, ChangedPathsParser
-from gitaly.git.diffs.limits import Limits
+from gitaly.git.diffs.comparison import Comparison, PatchOptions
 from gitaly.git.diffs.numstat import LineCounts, NumstatParser
 from gitaly.git.diffs.patches import DiffParser, Event
 from gitaly.git.diffs.range_diff import RangeDiffEvent, RangeDiffParser
 from gitaly.git.diffs.raw import DiffUnreadable, RawEntry, parse_records
+from gitaly.git.environment import quarantine_environment
 from gitaly.git.exit_status import Exit
 from gitaly.git.head_attributes import HeadAttributes
 from gitaly.git.invocation import Options
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pipes import PipeReader
 from gitaly.git.process import Child
+from gitaly.git.revision_syntax import ID_DIGITS
 from gitaly.git.stdio import DEVNULL, PIPE, Target
 from gitaly.git.transfer import MESSAGE_BYTES, PIECE_BYTES, started
 
-ID_LENGTHS: Final = {"sha1": 40, "sha256": 64}
 _PREFIXES: Final = ("diff.noprefix", "false")  # the parser looks for a/ and b/
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """What is compared: two revisions of anything that has a tree, or two blobs."""
-
-    repository: RepositoryPaths
-    old: str
-    new: str
-    paths: Sequence[bytes] = ()
-    literal_paths: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatchOptions:
-    """How patches are made."""
-
-    renames: str = ""  # a threshold, "30%"; empty: git's own
-    ignore_all_space: bool = False
-    ignore_space_change: bool = False
-    word_diff: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-    @property
-    def ignores_space(self) -> bool:
-        return self.ignore_all_space or self.ignore_space_change
-
-    def flags(self) -> list[str]:
-        """For `git diff`."""
-        return [
-            *([f"--find-renames={self.renames}"] if self.renames else []),
-            *(["--word-diff=porcelain"] if self.word_diff else []),
-            *(["--ignore-all-space"] if self.ignore_all_space else []),
-            *(["--ignore-space-change"] if self.ignore_space_change else []),
-        ]
 
 
 class Diffs:
@@ -80,24 +45,70 @@ class Diffs:
         Raises FailedPrecondition with git's exit, DiffUnreadable, InvalidArgument.
         """
         parser = DiffParser(options.limits, only_patched=options.ignores_space)
-        flags = ["--patch", "--raw", f"--abbrev={self._id_length(comparison)}", "--full-index"]
-        async with self._diff(comparison, [*flags, *options.flags()]) as child:
-            stdout = _enlarged(child)
-            try:
-                while not parser.is_done and (data := await stdout.read(PIECE_BYTES)):
-                    yield parser.receive(data)
-                if parser.is_done:
-                    return  # git has more to say than anybody wants to hear
-                yield parser.finish()
-            except DiffUnreadable as error:
-                raise Internal(f"parse failure: {error}") from error
-            _check(child, await child.wait())
+        flags = [*self._patch_flags(comparison.repository), *options.flags()]
+        async with self._diff(comparison, flags) as child:
+            async for events in _parsed(child, parser):
+                yield events
+            if not parser.is_cut_short:  # else git has more to say than anybody wants to hear
+                _check(child, await child.wait())
+
+    async def blobs(
+        self, comparison: Comparison, options: PatchOptions, objects_directory: str
+    ) -> AsyncGenerator[list[Event], None]:
+        """The difference of two blobs, one of which may be in that object directory only.
+
+        Raises Internal with git's exit, or where nothing differs; DiffUnreadable.
+        """
+        repository = comparison.repository
+        parser = DiffParser(options.limits, one_pair=True)
+        async with (
+            self._attributes.options(repository, _PREFIXES) as more,
+            started(
+                self._git.run(
+                    "diff",
+                    repository=repository,
+                    flags=[*self._patch_flags(repository), *options.flags()],
+                    args=[comparison.old, comparison.new],
+                    env=_with_objects(repository, objects_directory),
+                    **more,
+                ),
+                "spawning git-diff",
+                Internal,
+            ) as child,
+        ):
+            async for events in _parsed(child, parser):
+                yield events
+            await _succeeded(child, "waiting for git-diff: ")
+
+    async def trees(
+        self, comparison: Comparison, options: PatchOptions, objects_directory: str
+    ) -> AsyncGenerator[list[Event], None]:
+        """The difference of two flat trees in that object directory, without attributes.
+
+        Raises Internal with git's exit, DiffUnreadable.
+        """
+        repository = comparison.repository
+        parser = DiffParser(options.limits, only_patched=True)
+        async with started(
+            self._git.run(
+                "diff-tree",
+                repository=repository,
+                flags=[*self._patch_flags(repository), "--no-renames", *options.flags()],
+                args=[comparison.old, comparison.new],
+                env=_with_objects(repository, objects_directory),
+            ),
+            "spawning git-diff-pairs",
+            Internal,
+        ) as child:
+            async for events in _parsed(child, parser):
+                yield events
+            await _succeeded(child, "waiting for git-diff-pairs: ")
 
     async def entries(
         self, comparison: Comparison, *flags: str
     ) -> AsyncGenerator[list[RawEntry], None]:
         """Changed files without patches, as `git diff` finds them. Raises as `files` does."""
-        line = ["--raw", "-z", f"--abbrev={self._id_length(comparison)}", "--full-index", *flags]
+        line = ["--raw", "-z", f"--abbrev={self._id_length(comparison.repository)}", *flags]
         async with self._diff(comparison, line) as child:
             async for batch in _raw_entries(_enlarged(child)):
                 yield batch
@@ -280,8 +291,28 @@ class Diffs:
         async with started(run, "cmd", Internal) as child:
             yield child
 
-    def _id_length(self, comparison: Comparison) -> int:
-        return ID_LENGTHS[self._git.formats.of(comparison.repository.path).object_format]
+    def _patch_flags(self, repository: RepositoryPaths) -> list[str]:
+        return ["--patch", "--raw", f"--abbrev={self._id_length(repository)}", "--full-index"]
+
+    def _id_length(self, repository: RepositoryPaths) -> int:
+        return ID_DIGITS[self._git.formats.of(repository.path).object_format]
+
+
+async def _parsed(child: Child, parser: DiffParser) -> AsyncIterator[list[Event]]:
+    stdout = _enlarged(child)
+    try:
+        while not parser.is_done and (data := await stdout.read(PIECE_BYTES)):
+            yield parser.receive(data)
+        yield parser.finish()
+    except DiffUnreadable as error:
+        raise Internal(f"parse failure: {error}") from error
+
+
+def _with_objects(repository: RepositoryPaths, directory: str) -> dict[str, str]:
+    """The environment in which git looks for objects there, too. A plain path without colons."""
+    key = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
+    others = quarantine_environment(repository).get(key)
+    return {key: f"{others}:{directory}" if others else directory}
 
 
 async def _raw_entries(stdout: PipeReader) -> AsyncIterator[list[RawEntry]]:

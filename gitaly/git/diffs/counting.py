@@ -16,7 +16,7 @@ class PatchCounter:
         self.added = 0
         self.removed = 0
         self._is_kept = is_kept
-        self._at_line_start = True
+        self.is_at_line_start = True
         self._length = 0
         self._lines = 0
         self._bytes = 0
@@ -33,7 +33,7 @@ class PatchCounter:
         """
         self.added += self._starts(text, b"+")
         self.removed += self._starts(text, b"-")
-        if self._at_line_start and text.startswith(b"Binary"):
+        if self.is_at_line_start and text.startswith(b"Binary"):
             self.binary = True
         self._lines += text.count(b"\n")
         self._bytes += len(text)
@@ -44,15 +44,15 @@ class PatchCounter:
         else:
             self._leave_out_names(text)
         if text:
-            self._at_line_start = text.endswith(b"\n")
+            self.is_at_line_start = text.endswith(b"\n")
 
     def _starts(self, text: bytes, prefix: bytes) -> int:
         """How many lines begin with it."""
-        first = self._at_line_start and text.startswith(prefix)
+        first = self.is_at_line_start and text.startswith(prefix)
         return text.count(b"\n" + prefix) + first
 
     def _leave_out_hunk_headers(self, text: bytes) -> None:
-        start = 0 if self._at_line_start and text.startswith(b"@@") else text.find(b"\n@@") + 1
+        start = 0 if self.is_at_line_start and text.startswith(b"@@") else text.find(b"\n@@") + 1
         while True:
             end = text.find(b"\n", start) + 1 or len(text)
             self._lines -= 1
@@ -65,7 +65,7 @@ class PatchCounter:
         self.added -= self._starts(text, b"+++")
         self.removed -= self._starts(text, b"---")
         lines = text.split(b"\n")
-        for line in lines if self._at_line_start else lines[1:]:
+        for line in lines if self.is_at_line_start else lines[1:]:
             if line[:3] in (b"---", b"+++"):
                 self._lines -= 1
                 self._bytes -= len(line) + 1

@@ -55,7 +55,12 @@ class DiffParser:
     """
 
     def __init__(
-        self, limits: Limits, *, only_patched: bool = False, one_pair: bool = False
+        self,
+        limits: Limits,
+        *,
+        only_patched: bool = False,
+        one_pair: bool = False,
+        large_patch_bytes: int = LARGE_PATCH_BYTES,
     ) -> None:
         """`only_patched`: a file for which git prints no patch is not there. Where white space is
         ignored, git before 2.52 has a raw line for each file, and later ones have not.
@@ -66,6 +71,7 @@ class DiffParser:
         self._goes_on = limits.collect_all_paths
         self._only_patched = only_patched
         self._one_pair = one_pair
+        self._large_patch_bytes = large_patch_bytes
         self._raw: deque[bytes] = deque()  # lines
         self._next: deque[tuple[RawEntry, bytes]] = deque()  # of one line, and the header's line
         self._buffer = bytearray()
@@ -73,6 +79,7 @@ class DiffParser:
         self._in_raw = True
         self._large: PatchCounter | None = None
         self.is_done = False
+        self.is_cut_short = False  # by a limit
 
     def receive(self, data: bytes) -> list[Event]:
         """Take the next piece. Raises DiffUnreadable."""
@@ -109,6 +116,8 @@ class DiffParser:
 
     def _read_patches(self, events: list[Event]) -> None:
         buffer, start = self._buffer, 0
+        if self._large is not None and self._large.is_at_line_start and buffer.startswith(_HEADER):
+            self._end_of_patch(b"", events)
         while not self.is_done:
             end = buffer.find(_NEXT, max(start, self._searched))
             if end < 0:
@@ -119,7 +128,7 @@ class DiffParser:
         self._searched = max(0, len(buffer) - len(_NEXT) + 1)
         if self.is_done:
             buffer.clear()
-        elif self._large is not None or len(buffer) > LARGE_PATCH_BYTES:
+        elif self._large is not None or len(buffer) > self._large_patch_bytes:
             self._part_of_patch(events)
 
     def _part_of_patch(self, events: list[Event]) -> None:
@@ -134,7 +143,7 @@ class DiffParser:
             entry = self._entry_of(header, events)
             self._large = PatchCounter(entry, is_kept=not self._tally.is_over)
             text = body
-        elif len(self._buffer) - end > LARGE_PATCH_BYTES and not end:
+        elif not end and len(self._buffer) > self._large_patch_bytes:
             text, end = bytes(self._buffer), len(self._buffer)  # of a line without an end in sight
         del self._buffer[:end]
         self._searched = max(0, len(self._buffer) - len(_NEXT) + 1)
@@ -166,7 +175,7 @@ class DiffParser:
         self._tally.add_file()
         verdict = self._tally.judge(entry.new_path, size)
         if verdict.overflow and not self._goes_on:
-            self.is_done = True
+            self.is_done = self.is_cut_short = True
         return verdict
 
     def _file(
