@@ -27,8 +27,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
-from gitaly.git.diffs import Diffs
-from gitaly.git.head_attributes import HeadAttributes
+from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services

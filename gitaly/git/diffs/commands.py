@@ -12,13 +12,13 @@ from gitaly.errors import FailedPrecondition, Internal
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.diffs.changed_paths import ChangedPath, ChangedPathsParser
 from gitaly.git.diffs.comparison import Comparison, PatchOptions
+from gitaly.git.diffs.head_attributes import HeadAttributes
 from gitaly.git.diffs.numstat import LineCounts, NumstatParser
 from gitaly.git.diffs.patches import DiffParser, Event
 from gitaly.git.diffs.range_diff import RangeDiffEvent, RangeDiffParser
 from gitaly.git.diffs.raw import DiffUnreadable, RawEntry, parse_records
 from gitaly.git.environment import quarantine_environment
 from gitaly.git.exit_status import Exit
-from gitaly.git.head_attributes import HeadAttributes
 from gitaly.git.invocation import Options
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pipes import PipeReader
