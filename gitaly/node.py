@@ -43,7 +43,7 @@ from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
-from gitaly.services.raw_changes import RawChanges
+from gitaly.services.raw_changes import RawChangesServicer
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.repository import RepositoryServicer
@@ -181,7 +181,6 @@ def _servicers(
         handles.forget(path)
         catfiles.forget(path)
 
-    diffs = Diffs(git, HeadAttributes(git, objects))
     yield RepositoryServicer(
         storages,
         references=references,
@@ -189,10 +188,11 @@ def _servicers(
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, forget),
         blocking=blocking,
-        raw_changes=RawChanges(diffs, objects, git.formats),
     )
     yield RefServicer(storages, references)
     yield CommitServicer(storages, git, objects=objects, references=references)
+    diffs = Diffs(git, HeadAttributes(git, objects))
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
     yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
     yield AnalysisServicer(storages, objects)
     yield ServerServicer(

@@ -9,7 +9,9 @@ from gitaly._pb.repository_pb2 import GetRawChangesRequest, GetRawChangesRespons
 from gitaly.errors import FailedPrecondition, Internal, InvalidRequest, prefixed
 from gitaly.git import EMPTY_TREE, ID_DIGITS, Formats, Objects, RepositoryPaths, go_quoted
 from gitaly.git.diffs import Comparison, Diffs, RawEntry
+from gitaly.rpc import Call
 from gitaly.services.messages import in_messages
+from gitaly.storage import Storages
 
 Change = GetRawChangesResponse.RawChange
 SUBMODULE: Final = 0o160000
@@ -25,18 +27,23 @@ _OPERATIONS: Final[Mapping[str, Change.Operation]] = MappingProxyType(
 )
 
 
-class RawChanges:
-    """Finds them."""
+class RawChangesServicer:
+    """Changed files between two revisions."""
 
-    def __init__(self, diffs: Diffs, objects: Objects, formats: Formats) -> None:
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(
+        self, storages: Storages, diffs: Diffs, *, objects: Objects, formats: Formats
+    ) -> None:
+        self._storages = storages
         self._diffs = diffs
         self._objects = objects
         self._formats = formats
 
-    async def responses(
-        self, repository: RepositoryPaths, request: GetRawChangesRequest
-    ) -> AsyncGenerator[GetRawChangesResponse, None]:
-        """Messages of less than 1 MiB. Raises InvalidRequest, Internal."""
+    async def GetRawChanges(
+        self, request: GetRawChangesRequest, _: Call
+    ) -> AsyncIterator[GetRawChangesResponse]:
+        repository = self._storages.existing(request.repository)
         object_format = self._formats.of(repository.path).object_format
         null = "0" * ID_DIGITS[object_format]
         old, new = request.from_revision, request.to_revision

@@ -1,15 +1,12 @@
 """RepositoryService: repositories as a whole."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
 from gitaly._pb.repository_pb2 import (
     CreateRepositoryRequest,
     CreateRepositoryResponse,
-    GetRawChangesRequest,
-    GetRawChangesResponse,
     HasLocalBranchesRequest,
     HasLocalBranchesResponse,
     ObjectFormatRequest,
@@ -32,7 +29,6 @@ from gitaly._pb.shared_pb2 import (
 from gitaly.errors import InvalidRequest, prefixed
 from gitaly.git import Formats, References, go_quoted
 from gitaly.rpc import Call
-from gitaly.services.raw_changes import RawChanges
 from gitaly.services.repository_info import info_response
 from gitaly.storage import (
     Blocking,
@@ -70,7 +66,6 @@ class RepositoryServicer:
         creator: Creator,
         remover: Remover,
         blocking: Blocking,
-        raw_changes: RawChanges,
     ) -> None:
         self._storages = storages
         self._references = references
@@ -78,7 +73,6 @@ class RepositoryServicer:
         self._creator = creator
         self._remover = remover
         self._blocking = blocking
-        self._raw_changes = raw_changes
 
     async def RepositoryExists(
         self, request: RepositoryExistsRequest, _: Call
@@ -130,11 +124,3 @@ class RepositoryServicer:
     ) -> HasLocalBranchesResponse:
         repository = self._storages.existing(request.repository)
         return HasLocalBranchesResponse(value=await self._references.has_branches(repository))
-
-    async def GetRawChanges(
-        self, request: GetRawChangesRequest, _: Call
-    ) -> AsyncIterator[GetRawChangesResponse]:
-        repository = self._storages.existing(request.repository)
-        async with aclosing(self._raw_changes.responses(repository, request)) as responses:
-            async for response in responses:
-                yield response
