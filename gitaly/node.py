@@ -21,16 +21,27 @@ from gitaly.git import (
     Handles,
     InProcessObjects,
     InProcessReferences,
+    Objects,
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
+    cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
 from gitaly.git.diffs import Diffs, HeadAttributes
+from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
+from gitaly.rpc import (
+    Authenticator,
+    AuthPolicy,
+    Call,
+    Method,
+    RunningReads,
+    method_of,
+    node_services,
+)
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
@@ -43,16 +54,26 @@ from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
-from gitaly.services.raw_changes import RawChangesServicer
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.remote import RemoteServicer
+from gitaly.services.repository import (
+    ArchiveServicer,
+    AttributesServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    RawChangesServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SearchServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Creator, Remover
+from gitaly.storage import Blocking, Creator, Remover, Storages
 from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
@@ -103,7 +124,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    limiting = Limiting(config, registry, logger)
+    reads = _reads(config, upkeep.blocking)
+    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
+    handlers = _handlers(config, servicers, connections, running, limiting, reads, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -148,6 +172,8 @@ def _handlers(
     servicers: Sequence[Any],
     connections: Connections,
     running: set[Call],
+    limiting: Limiting,
+    reads: RunningReads | None,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Router:
@@ -160,8 +186,16 @@ def _handlers(
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
+        limits=limiting.methods,
+        reads=reads,
     )
     return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+
+
+def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
+    if not config.load_shedder.enabled:
+        return None
+    return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
 def _servicers(
@@ -183,17 +217,17 @@ def _servicers(
 
     yield RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, forget),
-        blocking=blocking,
     )
+    yield RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=blocking
+    )
+    yield from _repository_readers(storages, git, objects, blocking, logger)
+    yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
     yield CommitServicer(storages, git, objects=objects, references=references)
-    diffs = Diffs(git, HeadAttributes(git, objects))
-    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
-    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield from _comparers(storages, git, objects, blocking)
     yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
@@ -221,6 +255,25 @@ def _servicers(
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,
     )
+
+
+def _repository_readers(
+    storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
+) -> Iterator[Any]:
+    """What RepositoryService tells of a repository's content."""
+    yield ArchiveServicer(storages, git, objects)
+    yield AttributesServicer(storages, git, objects, blocking)
+    yield ConsistencyServicer(storages, git)
+    yield ExportServicer(storages, git, blocking, logger)
+    yield ReachabilityServicer(storages, git)
+    yield SearchServicer(storages, git)
+
+
+def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
+    """What tells differences."""
+    diffs = Diffs(git, HeadAttributes(git, objects))
+    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
 
 
 def _standard() -> Iterator[Method]:

@@ -33,7 +33,7 @@ class PlainReader:
         self.is_over = False
 
     def files_shown(self) -> list[Shown]:
-        found = []
+        found: list[Shown] = []
         for entry, section in zip(self.entries, self.sections, strict=True):
             shown = self._file(entry, section.removesuffix(b"\n").split(b"\n")[1:])
             if shown.overflow and not self.limits.collect_all_paths:
