@@ -7,6 +7,7 @@ from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
 from gitaly.services.repository.license import LicenseServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
+from gitaly.services.repository.raw_changes import RawChangesServicer
 from gitaly.services.repository.reachability import ReachabilityServicer
 from gitaly.services.repository.search import SearchServicer
 
@@ -16,6 +17,7 @@ __all__ = [
     "ConsistencyServicer",
     "ExportServicer",
     "LicenseServicer",
+    "RawChangesServicer",
     "ReachabilityServicer",
     "RepositoryInformationServicer",
     "RepositoryServicer",
