@@ -14,10 +14,14 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
 from gitaly.git import (
+    CatfilePool,
     Git,
+    GitObjects,
     GitReferences,
     Handles,
+    InProcessObjects,
     InProcessReferences,
+    Objects,
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
@@ -43,18 +47,29 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.commit import CommitServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.remote import RemoteServicer
+from gitaly.services.repository import (
+    ArchiveServicer,
+    AttributesServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SearchServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Blocking, Creator, Remover
+from gitaly.storage import Blocking, Creator, Remover, Storages
 from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
@@ -101,8 +116,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
+    catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
+    await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
     limiting = Limiting(config, registry, logger)
     reads = _reads(config, upkeep.blocking)
     await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
@@ -178,20 +195,34 @@ def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    catfiles: CatfilePool,
+    upkeep: Upkeep,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
     references = InProcessReferences(handles, GitReferences(git))
+    objects = InProcessObjects(handles, GitObjects(git, catfiles))
+
+    def forget(path: str) -> None:
+        handles.forget(path)
+        catfiles.forget(path)
+
     yield RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, handles.forget),
-        blocking=blocking,
+        remover=Remover(blocking, counter, logger, forget),
     )
+    yield RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=blocking
+    )
+    yield from _repository_readers(storages, git, objects, blocking, logger)
+    yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
+    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
     yield ServerServicer(
         storages,
         binary=git.binary,
@@ -218,6 +249,18 @@ def _servicers(
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,
     )
+
+
+def _repository_readers(
+    storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
+) -> Iterator[Any]:
+    """What RepositoryService tells of a repository's content."""
+    yield ArchiveServicer(storages, git, objects)
+    yield AttributesServicer(storages, git, objects, blocking)
+    yield ConsistencyServicer(storages, git)
+    yield ExportServicer(storages, git, blocking, logger)
+    yield ReachabilityServicer(storages, git)
+    yield SearchServicer(storages, git)
 
 
 def _standard() -> Iterator[Method]:

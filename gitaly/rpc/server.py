@@ -58,17 +58,30 @@ def make_handlers(
 ) -> Router:
     """Register every method; one without a servicer answers UNIMPLEMENTED and says so.
 
-    A servicer's method takes (request, call), or (iterator of requests, call) where the client
-    streams; it is a coroutine function that returns the response, or an asynchronous generator
-    of responses where the server streams.
+    Several servicers may share a service, each with methods of its own. A servicer's method takes
+    (request, call), or (iterator of requests, call) where the client streams; it is a coroutine
+    function that returns the response, or an asynchronous generator of responses where the server
+    streams. Raises ValueError if two servicers have the same RPC.
     """
-    by_service = {servicer.SERVICE: servicer for servicer in servicers}
+    servicers = list(servicers)
     handlers: dict[str, MethodHandler] = {}
     for method in methods:
-        behaviour = getattr(by_service.get(method.service), method.name, None)
+        behaviour = _behaviour(method, servicers)
         inner = _serve(method, behaviour) if behaviour is not None else _refuse
         handlers[method.path] = _grpc_handler(method, steps.around(inner, method), find_connection)
     return Router(handlers)
+
+
+def _behaviour(method: Method, servicers: Iterable[Any]) -> Callable[..., Any] | None:
+    """The servicer's method for an RPC; None if nobody has it."""
+    found = [
+        getattr(servicer, method.name)
+        for servicer in servicers
+        if method.service == servicer.SERVICE and hasattr(servicer, method.name)
+    ]
+    if len(found) > 1:
+        raise ValueError(f"{method.path} is served twice")
+    return found[0] if found else None
 
 
 class _RunningCall(Call):
