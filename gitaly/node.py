@@ -180,6 +180,7 @@ def _handlers(
 ) -> Router:
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
+    limiting.warn_of_unknown({method.path for method in methods})
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     steps = Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
