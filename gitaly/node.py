@@ -42,11 +42,14 @@ from gitaly.services.repository import RepositoryServicer
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
+from gitaly.services.voters import Voters
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
 from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
+from gitaly.transactions import TransactionManager
+from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
 from gitaly.upkeep import Upkeep
@@ -92,7 +95,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    backchannels = await stack.enter_async_context(Backchannels(connections))
+    voters = Voters(_transactions(config, backchannels, registry, logger))
+    servicers = [health, *_servicers(config, git, upkeep, voters, registry, logger)]
     handlers = _handlers(config, servicers, connections, running, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
@@ -155,7 +160,12 @@ def _handlers(
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    upkeep: Upkeep,
+    voters: Voters,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
@@ -166,6 +176,7 @@ def _servicers(
         formats=git.formats,
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, handles.forget),
+        voters=voters,
         blocking=blocking,
     )
     yield RefServicer(storages, references)
@@ -195,6 +206,13 @@ def _servicers(
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,
     )
+
+
+def _transactions(
+    config: Config, backchannels: Backchannels, registry: CollectorRegistry, logger: Logger
+) -> TransactionManager:
+    buckets = config.prometheus.grpc_latency_buckets
+    return TransactionManager(backchannels, registry, buckets, logger)
 
 
 def _standard() -> Iterator[Method]:

@@ -11,6 +11,7 @@ from gitaly.git.stdio import Target
 from gitaly.git.transfer import started
 from gitaly.rpc import Call
 from gitaly.services.fetches import GitProtocol, config_options
+from gitaly.transactions import METADATA_KEY
 
 
 class Pushes:
@@ -43,6 +44,8 @@ class Pushes:
         """
         if not self._is_standalone:
             raise FailedPrecondition("hooks are not available in this version")
+        if METADATA_KEY in call.metadata:
+            raise FailedPrecondition("votes on pushes are not available in this version")
         run = self._git.run(
             "receive-pack",
             repository=repository,

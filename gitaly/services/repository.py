@@ -30,6 +30,7 @@ from gitaly.errors import InvalidRequest, prefixed
 from gitaly.git import Formats, References, go_quoted
 from gitaly.rpc import Call
 from gitaly.services.repository_info import info_response
+from gitaly.services.voters import Voters
 from gitaly.storage import (
     Blocking,
     Creator,
@@ -65,6 +66,7 @@ class RepositoryServicer:
         formats: Formats,
         creator: Creator,
         remover: Remover,
+        voters: Voters,
         blocking: Blocking,
     ) -> None:
         self._storages = storages
@@ -72,6 +74,7 @@ class RepositoryServicer:
         self._formats = formats
         self._creator = creator
         self._remover = remover
+        self._voters = voters
         self._blocking = blocking
 
     async def RepositoryExists(
@@ -80,7 +83,7 @@ class RepositoryServicer:
         return RepositoryExistsResponse(exists=self._storages.exists(request.repository))
 
     async def CreateRepository(
-        self, request: CreateRepositoryRequest, _: Call
+        self, request: CreateRepositoryRequest, call: Call
     ) -> CreateRepositoryResponse:
         repository = self._storages.creatable(request.repository)
         object_format = _FORMATS.get(request.object_format)
@@ -88,16 +91,17 @@ class RepositoryServicer:
             given = go_quoted(str(request.object_format))
             raise InvalidRequest(f"unknown object format: {given}")
         branch = request.default_branch.decode(errors="surrogateescape")
+        initial = Initial(branch=branch, object_format=object_format)
+        vote = self._voters.of(call).vote
         with prefixed("creating repository"):
-            await self._creator.create(
-                repository, initial=Initial(branch=branch, object_format=object_format)
-            )
+            await self._creator.create(repository, initial=initial, vote=vote)
         return CreateRepositoryResponse()
 
     async def RemoveRepository(
-        self, request: RemoveRepositoryRequest, _: Call
+        self, request: RemoveRepositoryRequest, call: Call
     ) -> RemoveRepositoryResponse:
-        await self._remover.remove(self._storages.existing(request.repository))
+        repository = self._storages.existing(request.repository)
+        await self._remover.remove(repository, vote=self._voters.of(call).vote)
         return RemoveRepositoryResponse()
 
     async def RepositorySize(

@@ -14,7 +14,7 @@ from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
 from gitaly.storage.sizes import directory_size
 from gitaly.storage.tempdirs import sweep, temporary
-from gitaly.storage.votes import Phase, Vote
+from gitaly.storage.votes import Phase, Vote, VoteFailed, digest_of, voting
 
 __all__ = [
     "AlreadyLocked",
@@ -34,8 +34,10 @@ __all__ = [
     "Storage",
     "Storages",
     "Vote",
+    "VoteFailed",
     "access",
     "check_loose",
+    "digest_of",
     "directory_size",
     "ensure_filesystem_id",
     "file_system_name",
@@ -47,5 +49,6 @@ __all__ = [
     "temporary",
     "touch_full_repack_timestamp",
     "usage",
+    "voting",
     "walk_repositories",
 ]

@@ -10,8 +10,7 @@ import grpc
 import pytest
 
 from gitaly._pb.transaction_pb2 import VoteTransactionRequest, VoteTransactionResponse
-from gitaly.errors import Unavailable
-from gitaly.transport.backchannel import Backchannel
+from gitaly.transport.backchannel import Backchannels, NoBackchannel
 from gitaly.transport.mux import MuxSession
 from tests.faults.nodes import Served, a_node
 from tests.interop.conftest import Peer
@@ -36,10 +35,11 @@ class Praefect:
         [connection] = served.connections
         assert connection.session is not None
         self.session: MuxSession = connection.session
-        self.backchannel = Backchannel(self.session, str(served.directory / "run" / "c-1"))
+        self.backchannels = Backchannels(served.connections)
+        self.number = connection.backchannel_id
 
     async def vote(self) -> VoteTransactionResponse:
-        method = self.backchannel.channel().unary_unary(
+        method = self.backchannels.channel(self.number).unary_unary(
             VOTE,
             request_serializer=VoteTransactionRequest.SerializeToString,
             response_deserializer=VoteTransactionResponse.FromString,
@@ -61,9 +61,9 @@ async def praefect(peer: Peer, directory: Path, kind: str = "tcp") -> AsyncItera
         assert await child.stdout.readline() == b"ready\n"
         found = Praefect(served, child)
         try:
-            yield found
+            async with found.backchannels:
+                yield found
         finally:
-            await found.backchannel.aclose()
             if child.returncode is None:
                 child.kill()
             await child.communicate()
@@ -92,14 +92,16 @@ async def test_a_vote_fails_when_the_client_goes_away(peer: Peer, tmp_path: Path
         await found.vote()
         found.child.kill()
         await until(lambda: found.session.is_lost)
-        with pytest.raises(Unavailable, match="session shutdown"):
+        with pytest.raises(NoBackchannel, match=f"no backchannel for peer {found.number}"):
             await found.vote()
 
 
 async def test_a_vote_that_runs_ends_with_the_connection(peer: Peer, tmp_path: Path) -> None:
     async with praefect(peer, tmp_path) as found:
         await found.vote()
-        asking: Any = found.backchannel.channel().unary_unary(VOTE)  # bytes: untyped by its stubs
+        asking: Any = found.backchannels.channel(found.number).unary_unary(
+            VOTE
+        )  # bytes: untyped by its stubs
         [connection] = found.served.connections
         connection.wire.abort()
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -18,7 +18,11 @@ from gitaly.git import (
 )
 from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryServicer
+from gitaly.services.voters import Voters
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
+from gitaly.transactions import TransactionManager
+from gitaly.transport.backchannel import Backchannels
+from gitaly.transport.connections import Connections
 from tests.git.support import Bare, run_git
 
 
@@ -53,13 +57,16 @@ async def references(git: Git) -> AsyncIterator[InProcessReferences]:
 def repositories(
     storages: Storages, git: Git, references: InProcessReferences
 ) -> RepositoryServicer:
-    blocking, counter = Blocking(), RepositoryCounter()
+    blocking, counter, logger = Blocking(), RepositoryCounter(), structlog.get_logger()
+    backchannels = Backchannels(Connections())
+    manager = TransactionManager(backchannels, CollectorRegistry(), (), logger)
     return RepositoryServicer(
         storages,
         references=references,
         formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
+        remover=Remover(blocking, counter, logger, lambda _: None),
+        voters=Voters(manager),
         blocking=blocking,
     )
 
