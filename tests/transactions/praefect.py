@@ -19,6 +19,7 @@ from typing import Any, cast
 import grpc
 from google.protobuf.message import Message
 from grpc import aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from gitaly._pb.transaction_pb2 import (
     StopTransactionRequest,
@@ -33,7 +34,7 @@ from gitaly.transport.relay import Relay
 from gitaly.transport.stream_socket import StreamSocket
 from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import Limits
-from tests.faults.nodes import Served
+from tests.faults.nodes import HEALTH, Served
 from tests.transactions.quorum import CANCELED, Quorum, Round
 
 HOLD = "HOLD"  # as a scripted result: no answer
@@ -94,6 +95,11 @@ class Link:
             return error.code.name, error.message
         return "OK", ""
 
+    async def ping(self) -> None:
+        """Let the node know us."""
+        done = await self.call(HEALTH, HealthCheckRequest(), HealthCheckResponse, [])
+        assert done == ("OK", "")
+
     def vanish(self) -> None:
         """Be gone, without a word."""
         self.session.wire.abort()
@@ -122,7 +128,7 @@ class Praefect:
         self._quorums: dict[int, Quorum] = {}
         self._news = asyncio.Condition()
 
-    async def connect(self, served: Served, name: str) -> Link:
+    def connect(self, served: Served, name: str) -> Link:
         link = Link(served, name, f"\0{self._name}")
         self.links.append(link)
         return link
@@ -199,7 +205,7 @@ class Praefect:
         await self._tell()
         return StopTransactionResponse()
 
-    async def start(self) -> aio.Server:
+    async def start(self, *, serves_votes: bool) -> aio.Server:
         server = aio.server()
         handlers: dict[str, Any] = {  # of coroutine functions: not what the stubs expect
             "VoteTransaction": grpc.unary_unary_rpc_method_handler(
@@ -213,9 +219,9 @@ class Praefect:
                 response_serializer=StopTransactionResponse.SerializeToString,
             ),
         }
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("gitaly.RefTransaction", handlers),)
-        )
+        if serves_votes:
+            service = grpc.method_handlers_generic_handler("gitaly.RefTransaction", handlers)
+            server.add_generic_rpc_handlers((service,))
         server.add_insecure_port(f"unix-abstract:{self._name}")
         await server.start()
         return server
@@ -226,9 +232,9 @@ def _answer(state: str) -> VoteTransactionResponse:
 
 
 @asynccontextmanager
-async def a_praefect() -> AsyncIterator[Praefect]:
+async def a_praefect(*, serves_votes: bool = True) -> AsyncIterator[Praefect]:
     praefect = Praefect()
-    server = await praefect.start()
+    server = await praefect.start(serves_votes=serves_votes)
     try:
         yield praefect
     finally:
