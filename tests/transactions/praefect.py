@@ -147,6 +147,11 @@ class Praefect:
         self._quorums[number].leave(node)
         await self._tell()
 
+    async def stop(self, number: int) -> None:
+        """What StopTransaction does."""
+        self._quorums[number].stop()
+        await self._tell()
+
     async def _tell(self) -> None:
         async with self._news:
             self._news.notify_all()
@@ -199,10 +204,8 @@ class Praefect:
         self.stops.append(request.transaction_id)
         if self.status is not None:
             await context.abort(*self.status)
-        quorum = self._quorums.get(request.transaction_id)
-        if quorum is not None:
-            quorum.stop()
-        await self._tell()
+        if request.transaction_id in self._quorums:
+            await self.stop(request.transaction_id)
         return StopTransactionResponse()
 
     async def start(self, *, serves_votes: bool) -> aio.Server:
