@@ -1,6 +1,7 @@
 """The node calls a server in Go at the other end of a connection, as it votes with Praefect."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import Any
 import grpc
 import pytest
 
+from gitaly._pb.repository_pb2 import CreateRepositoryRequest
+from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.transaction_pb2 import VoteTransactionRequest, VoteTransactionResponse
 from gitaly.transport.backchannel import Backchannels, NoBackchannel
 from gitaly.transport.mux import MuxSession
 from tests.faults.nodes import Served, a_node
-from tests.interop.conftest import Peer
+from tests.interop.conftest import Peer, Report
 from tests.transport.wires import until
 
 VOTE = "/gitaly.RefTransaction/VoteTransaction"
-COMMIT = "0800"
+CREATE = "/gitaly.RepositoryService/CreateRepository"
+COMMIT, ABORT, STOP = "0800", "0801", "0802"
 REQUEST = VoteTransactionRequest(
     transaction_id=7,
     node="gitaly-1",
@@ -108,3 +112,51 @@ async def test_a_vote_that_runs_ends_with_the_connection(peer: Peer, tmp_path: P
             async with asyncio.timeout(20):
                 await asking(b"")
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def created_by(
+    peer: Peer, directory: Path, kind: str, answer: str
+) -> tuple[Report, list[VoteTransactionRequest]]:
+    """How a creation with a transaction ends at a Praefect in Go, and what was voted."""
+    repository = Repository(storage_name="default", relative_path="new")
+    request = CreateRepositoryRequest(repository=repository).SerializeToString().hex()
+    transaction = b64encode(b'{"id":7,"node":"gitaly-1","primary":true}').decode()
+    async with a_node(directory) as served:
+        [report], said = await peer.run(
+            *("-address", served.address(kind), "-vote", answer),
+            *("-method", CREATE, "-request", request),
+            *("-metadata", f"gitaly-reference-transaction={transaction}"),
+        )
+        await served.quiet()
+    *votes, ready = said.decode().splitlines()
+    assert ready == "ready"
+    words = [vote.split() for vote in votes]
+    assert {path for path, _ in words} == {VOTE}
+    return report, [VoteTransactionRequest.FromString(bytes.fromhex(x)) for _, x in words]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+async def test_a_repository_is_created_with_votes(peer: Peer, tmp_path: Path, kind: str) -> None:
+    report, votes = await created_by(peer, tmp_path, kind, COMMIT)
+    assert (report.code, report.message) == ("OK", "")
+    assert [(vote.transaction_id, vote.node) for vote in votes] == [(7, "gitaly-1")] * 3
+    assert [VoteTransactionRequest.Phase.Name(vote.phase) for vote in votes] == [
+        "PREPARING_PHASE",
+        "PREPARED_PHASE",
+        "COMMITTED_PHASE",
+    ]
+    assert {len(vote.reference_updates_hash) for vote in votes} == {20}
+    assert not any(vote.HasField("repository") for vote in votes)
+    assert (tmp_path / "storage" / "new" / "HEAD").exists()
+
+
+@pytest.mark.parametrize(("answer", "word"), [(ABORT, "aborted"), (STOP, "stopped")])
+async def test_a_repository_is_not_created_against_the_vote(
+    peer: Peer, tmp_path: Path, answer: str, word: str
+) -> None:
+    report, votes = await created_by(peer, tmp_path, "tcp", answer)
+    assert report.code == "FailedPrecondition"
+    text = f"creating repository: preparatory vote: transaction was {word}"
+    assert report.message == text
+    assert len(votes) == 1
+    assert not (tmp_path / "storage" / "new").exists()
