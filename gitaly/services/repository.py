@@ -92,7 +92,7 @@ class RepositoryServicer:
             raise InvalidRequest(f"unknown object format: {given}")
         branch = request.default_branch.decode(errors="surrogateescape")
         initial = Initial(branch=branch, object_format=object_format)
-        vote = self._voters.of(call).vote
+        vote = self._voters.vote_of(call)
         with prefixed("creating repository"):
             await self._creator.create(repository, initial=initial, vote=vote)
         return CreateRepositoryResponse()
@@ -101,7 +101,7 @@ class RepositoryServicer:
         self, request: RemoveRepositoryRequest, call: Call
     ) -> RemoveRepositoryResponse:
         repository = self._storages.existing(request.repository)
-        await self._remover.remove(repository, vote=self._voters.of(call).vote)
+        await self._remover.remove(repository, vote=self._voters.vote_of(call))
         return RemoveRepositoryResponse()
 
     async def RepositorySize(

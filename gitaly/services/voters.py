@@ -1,6 +1,7 @@
 """The part that a call has in a transaction of Praefect's."""
 
 from gitaly.rpc import Call
+from gitaly.storage import Vote
 from gitaly.transactions import METADATA_KEY, TransactionManager, Voter, parse_transaction
 from gitaly.transport.connections import Connection
 
@@ -22,3 +23,9 @@ class Voters:
         connection = call.connection
         number = connection.backchannel_id if isinstance(connection, Connection) else 0
         return Voter(self._manager, parse_transaction(said, number))
+
+    def vote_of(self, call: Call) -> Vote | None:
+        """The call's vote, for those who would have to find out what to vote on; None: nobody
+        asks. Raises InvalidRequest."""
+        voter = self.of(call)
+        return None if voter.transaction is None else voter.vote

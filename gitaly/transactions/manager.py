@@ -110,9 +110,9 @@ class TransactionManager:
             raise VoteFailed("invalid transaction state")
 
     async def stop(self, transaction: Transaction) -> None:
-        """Tell all nodes that the change is refused; whoever waits or votes later is stopped.
+        """Tell all nodes that the change is refused: whoever waits or votes later is stopped.
 
-        That this fails is only logged: whoever stops has an error of its own to tell.
+        Raises as `vote`.
         """
         request = StopTransactionRequest(transaction_id=transaction.id)
         try:
@@ -122,6 +122,7 @@ class TransactionManager:
         except NodeError as error:
             logger = self._logger_of(transaction)
             logger.error("stopping transaction failed", error=error.message)
+            raise
 
     async def _ask(
         self, transaction: Transaction, path: str, request: Message, answer: type[M], seconds: float

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gitaly.errors import Aborted, prefixed
-from gitaly.storage import Phase, Vote, voting
+from gitaly.storage import Phase, voting
 from gitaly.transactions import ballots
 from gitaly.transactions.errors import TransactionStopped
 from gitaly.transactions.manager import TransactionManager
@@ -30,12 +30,7 @@ class Voter:
         """Whether hooks run here: on one node of a transaction, and wherever there is none."""
         return self.transaction is None or self.transaction.primary
 
-    @property
-    def vote(self) -> Vote | None:
-        """For those who compute what is voted on; None: they need not."""
-        return None if self.transaction is None else self.cast
-
-    async def cast(self, phase: Phase, digest: bytes) -> None:
+    async def vote(self, phase: Phase, digest: bytes) -> None:
         """Cast a vote and wait for the quorum. Raises as `TransactionManager.vote`."""
         if self.transaction is not None:
             await self._manager.vote(self.transaction, phase, digest)
@@ -43,32 +38,32 @@ class Voter:
     async def synchronize(self, hook: str) -> None:
         """Wait until the primary has run a hook: "pre-receive", "update" or "post-receive".
 
-        Raises as `cast`, with the reference's words in front.
+        Raises as `vote`, with the reference's words in front.
         """
         with prefixed(f"synchronizing {hook} hook"), prefixed("vote failed"):
-            await self.cast(Phase.SYNCHRONIZED, ballots.hook_synchronization(hook))
+            await self.vote(Phase.SYNCHRONIZED, ballots.hook_synchronization(hook))
 
     async def reference_transaction(self, state: str, updates: bytes) -> None:
         """Vote on what git gives to its reference-transaction hook: its argument and its input.
 
-        Raises as `cast`; git then gives the transaction up, if it still can.
+        Raises as `vote`; git then gives the transaction up, if it still can.
         """
         phase = PHASE_OF_STATE.get(state)
         digest = ballots.reference_updates(updates)
         if phase is not None and digest is not None:
             with prefixed("error voting on transaction"):
-                await self.cast(phase, digest)
+                await self.vote(phase, digest)
 
     async def stop(self) -> None:
-        """Tell the other nodes that a hook has refused the change."""
+        """Tell the other nodes that a hook has refused the change. Raises NodeError."""
         if self.transaction is not None:
             await self._manager.stop(self.transaction)
 
     async def conclude(self) -> None:
         """The vote that ends every push, also one of which git has refused all references.
 
-        A stopped transaction is no news here: the pusher has read why. Raises as `cast`, but
+        A stopped transaction is no news here: the pusher has read why. Raises as `vote`, but
         Aborted where that says no more than that there is no agreement.
         """
         with voting(Aborted, "final transactional vote"), suppress(TransactionStopped):
-            await self.cast(Phase.COMMITTED, ballots.CONCLUSION)
+            await self.vote(Phase.COMMITTED, ballots.CONCLUSION)

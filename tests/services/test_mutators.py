@@ -3,7 +3,6 @@
 A change without a vote makes Praefect copy the whole repository to the other nodes again.
 """
 
-
 from gitaly.rpc import node_services
 from tests.test_docs import BUILT
 

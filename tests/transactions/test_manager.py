@@ -166,7 +166,8 @@ async def test_after_praefect_has_gone_there_is_no_way_to_vote(polling: Polling)
         await manager.vote(transaction, Phase.COMMITTED, DIGEST)
     number = transaction.backchannel_id
     assert caught.value.message == f"get backchannel: no backchannel for peer {number}"
-    await manager.stop(transaction)  # nobody is told, and nobody minds
+    with pytest.raises(VoteFailed, match="no backchannel"):
+        await manager.stop(transaction)
     assert [line["msg"] for line in polling.lines()] == [
         "vote failed",
         "stopping transaction failed",
@@ -202,10 +203,11 @@ async def test_stopping_is_told_to_praefect(polling: Polling) -> None:
         await manager.vote(transaction, Phase.PREPARED, DIGEST)
 
 
-async def test_stopping_that_fails_is_logged_only(polling: Polling) -> None:
+async def test_stopping_that_fails_is_an_error_and_logged(polling: Polling) -> None:
     polling.praefect.status = grpc.StatusCode.INTERNAL, "no database"
     transaction = polling.transaction()
-    await polling.manager().stop(transaction)
+    with pytest.raises(errors.Internal, match="no database"):
+        await polling.manager().stop(transaction)
     [line] = polling.lines()
     assert (line["msg"], line["error"]) == ("stopping transaction failed", "no database")
     assert line["transaction.id"] == transaction.id

@@ -28,8 +28,7 @@ def cast(polling: Polling) -> list[tuple[str, str]]:
 async def test_without_a_transaction_everybody_agrees(polling: Polling) -> None:
     nobody = Voter(polling.manager(), None)
     assert nobody.is_primary
-    assert nobody.vote is None
-    await nobody.cast(Phase.PREPARED, DIGEST)
+    await nobody.vote(Phase.PREPARED, DIGEST)
     await nobody.synchronize("pre-receive")
     await nobody.reference_transaction("prepared", NEW)
     await nobody.stop()
