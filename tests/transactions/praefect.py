@@ -14,7 +14,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 from google.protobuf.message import Message
@@ -34,7 +34,7 @@ from gitaly.transport.relay import Relay
 from gitaly.transport.stream_socket import StreamSocket
 from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import Limits
-from tests.faults.nodes import HEALTH, Served
+from tests.faults.nodes import HEALTH
 from tests.transactions.quorum import CANCELED, Quorum, Round
 
 HOLD = "HOLD"  # as a scripted result: no answer
@@ -52,12 +52,18 @@ class Cast:
     metadata: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
 
+class Node(Protocol):
+    """What Praefect connects to."""
+
+    def connect(self, kind: str) -> socket.socket: ...
+
+
 class Link:
     """A multiplexed connection to one node."""
 
-    def __init__(self, served: Served, name: str, votes_at: str) -> None:
+    def __init__(self, node: Node, name: str, votes_at: str) -> None:
         self.name = name  # of the node, in votes
-        connected = served.connect("tcp")
+        connected = node.connect("tcp")
         connected.setblocking(False)
         wire = SocketWire(connected)
         wire.write((MAGIC,))
@@ -128,8 +134,8 @@ class Praefect:
         self._quorums: dict[int, Quorum] = {}
         self._news = asyncio.Condition()
 
-    def connect(self, served: Served, name: str) -> Link:
-        link = Link(served, name, f"\0{self._name}")
+    def connect(self, node: Node, name: str) -> Link:
+        link = Link(node, name, f"\0{self._name}")
         self.links.append(link)
         return link
 
