@@ -24,6 +24,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.hooks.custom import HookStore
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -167,6 +168,7 @@ def _servicers(
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, handles.forget),
         blocking=blocking,
+        hook_store=HookStore(blocking),
     )
     yield RefServicer(storages, references)
     yield ServerServicer(

@@ -28,7 +28,9 @@ from gitaly._pb.shared_pb2 import (
 )
 from gitaly.errors import InvalidRequest, prefixed
 from gitaly.git import Formats, References, go_quoted
+from gitaly.hooks.custom import HookStore
 from gitaly.rpc import Call
+from gitaly.services.custom_hooks import CustomHooksCalls
 from gitaly.services.repository_info import info_response
 from gitaly.storage import (
     Blocking,
@@ -52,7 +54,7 @@ _FORMAT_VALUES: Final[Mapping[str, ObjectFormat]] = MappingProxyType(
 )
 
 
-class RepositoryServicer:
+class RepositoryServicer(CustomHooksCalls):
     """What there is, how big it is, and making and removing it."""
 
     SERVICE = "gitaly.RepositoryService"
@@ -66,8 +68,10 @@ class RepositoryServicer:
         creator: Creator,
         remover: Remover,
         blocking: Blocking,
+        hook_store: HookStore,
     ) -> None:
         self._storages = storages
+        self._hook_store = hook_store
         self._references = references
         self._formats = formats
         self._creator = creator

@@ -16,6 +16,7 @@ from gitaly.git import (
     PrometheusCommandMetrics,
     find_git,
 )
+from gitaly.hooks.custom import HookStore
 from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryServicer
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
@@ -61,6 +62,7 @@ def repositories(
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
         blocking=blocking,
+        hook_store=HookStore(blocking),
     )
 
 

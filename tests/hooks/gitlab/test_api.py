@@ -32,7 +32,7 @@ from gitaly.hooks.gitlab import (
 from gitaly.hooks.gitlab.requests import token
 from gitaly.observe.log import make_logger
 from gitaly.tasks import background
-from tests.hooks.gitlab_server import GitLabServer, Reply
+from tests.hooks.gitlab.server import GitLabServer, Reply
 
 CALLER = Caller(correlation_id="corr-1", remote_ip="192.0.2.1", client_context=b"\x00ctx")
 PUSH = Ping(
