@@ -30,7 +30,7 @@ from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import Router, make_handlers
+from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
@@ -93,7 +93,11 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    steps = _steps(config, methods, running, registry, logger)
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -133,25 +137,20 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
     return git, processes
 
 
-def _handlers(
+def _steps(
     config: Config,
-    servicers: Sequence[Any],
-    connections: Connections,
+    methods: Sequence[Method],
     running: set[Call],
     registry: CollectorRegistry,
     logger: Logger,
-) -> Router:
-    contract = node_services()
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    steps = Steps(
+) -> Steps:
+    return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
     )
-    return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 
 
 def _servicers(

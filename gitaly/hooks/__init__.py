@@ -1,0 +1,35 @@
+"""Hooks of git children: the program that git starts, and its conversation with the node."""
+
+from gitaly.hooks.installation import Installation, install
+from gitaly.hooks.payload import (
+    EVERY,
+    RECEIVE,
+    VARIABLE,
+    BadPayload,
+    Payload,
+    Requested,
+    TransactionDetails,
+    UserDetails,
+)
+from gitaly.hooks.reception import PACK_OBJECTS, HookHandler, HookReception
+from gitaly.hooks.session import HookGone, HookRun
+from gitaly.hooks.wire import Report
+
+__all__ = [
+    "EVERY",
+    "PACK_OBJECTS",
+    "RECEIVE",
+    "VARIABLE",
+    "BadPayload",
+    "HookGone",
+    "HookHandler",
+    "HookReception",
+    "HookRun",
+    "Installation",
+    "Payload",
+    "Report",
+    "Requested",
+    "TransactionDetails",
+    "UserDetails",
+    "install",
+]
