@@ -24,6 +24,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.hooks import HookReception, Outfit, install
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -87,6 +88,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry = make_registry()
     git, processes = _git(config, registry, logger)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
@@ -98,6 +100,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     steps = _steps(config, methods, running, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    reception = HookReception(
+        runtime.socket("hooks"), token=config.auth.secret, handlers={}, logger=logger
+    )
+    await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -135,6 +141,15 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
     )
     return git, processes
+
+
+def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
+    return Outfit(
+        installation=install(runtime.path, runtime.socket("hooks")),
+        runtime_dir=runtime.path,
+        internal_socket=runtime.internal_socket,
+        token=config.auth.secret,
+    )
 
 
 def _steps(

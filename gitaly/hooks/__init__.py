@@ -1,6 +1,7 @@
 """Hooks of git children: the program that git starts, and its conversation with the node."""
 
 from gitaly.hooks.installation import Installation, install
+from gitaly.hooks.outfit import Outfit
 from gitaly.hooks.payload import (
     EVERY,
     RECEIVE,
@@ -26,6 +27,7 @@ __all__ = [
     "HookReception",
     "HookRun",
     "Installation",
+    "Outfit",
     "Payload",
     "Report",
     "Requested",

@@ -83,7 +83,8 @@ class Node:
         streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
         rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)]
         sent = self._socket.sendmsg([data], rights)
-        self._socket.sendall(data[sent:])
+        if sent < len(data):  # to send nothing would fail if the node had answered already
+            self._socket.sendall(data[sent:])
 
     def receive(self, size: int) -> bytes:
         """So many bytes. Raises OSError if the node is gone."""
