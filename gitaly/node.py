@@ -24,6 +24,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.hooks import HookReception, Outfit, install
 from gitaly.hooks.custom import HookStore
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
@@ -31,7 +32,7 @@ from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import Router, make_handlers
+from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
@@ -88,13 +89,22 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry = make_registry()
     git, processes = _git(config, registry, logger)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    steps = _steps(config, methods, running, registry, logger)
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    reception = HookReception(
+        runtime.socket("hooks"), token=config.auth.secret, handlers={}, logger=logger
+    )
+    await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -134,25 +144,29 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
     return git, processes
 
 
-def _handlers(
+def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
+    return Outfit(
+        installation=install(runtime.path, runtime.socket("hooks")),
+        runtime_dir=runtime.path,
+        internal_socket=runtime.internal_socket,
+        token=config.auth.secret,
+    )
+
+
+def _steps(
     config: Config,
-    servicers: Sequence[Any],
-    connections: Connections,
+    methods: Sequence[Method],
     running: set[Call],
     registry: CollectorRegistry,
     logger: Logger,
-) -> Router:
-    contract = node_services()
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    steps = Steps(
+) -> Steps:
+    return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
     )
-    return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 
 
 def _servicers(
