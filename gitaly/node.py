@@ -24,8 +24,10 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.hook_setup import make_manager
 from gitaly.hooks import HookReception, Outfit, install
 from gitaly.hooks.custom import HookStore
+from gitaly.hooks.manager import HookManager
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
@@ -37,6 +39,9 @@ from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
+from gitaly.services.hook import HookServicer
+from gitaly.services.hook_calls import HookCalls
+from gitaly.services.hook_sessions import Abandonment, HookSessions
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
@@ -45,7 +50,7 @@ from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
-from gitaly.start_log import announce, is_standalone
+from gitaly.start_log import announce
 from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
@@ -95,14 +100,24 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    manager = make_manager(config, git, processes, upkeep.blocking, runtime, registry, logger)
+    abandonment = Abandonment()
+    servicers = [
+        health,
+        HookServicer(upkeep.storages, manager),
+        *_servicers(config, git, upkeep, manager, outfit, abandonment, registry, logger),
+    ]
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     steps = _steps(config, methods, running, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    sessions = HookSessions(upkeep.storages, manager, HookCalls(steps, methods), abandonment)
     reception = HookReception(
-        runtime.socket("hooks"), token=config.auth.secret, handlers={}, logger=logger
+        runtime.socket("hooks"),
+        token=config.auth.secret,
+        handlers=sessions.handlers,
+        logger=logger,
     )
     await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
@@ -170,7 +185,14 @@ def _steps(
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    upkeep: Upkeep,
+    manager: HookManager,
+    outfit: Outfit,
+    abandonment: Abandonment,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
@@ -192,7 +214,7 @@ def _servicers(
         signing_key_path=config.git.signing_key,
     )
     protocol = GitProtocol(registry, logger)
-    pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
+    pushes = Pushes(git, protocol, manager=manager, outfit=outfit, abandonment=abandonment)
     yield SSHServicer(
         storages,
         git,

@@ -51,3 +51,7 @@ class Outfit:
     def hooks(self, environment: Mapping[str, str]) -> Hooks:
         """How `Git.run` is told that hooks run."""
         return Hooks(directory=self.installation.hooks_directory, env=environment)
+
+    def some_hooks(self, requested: Requested, environment: Mapping[str, str]) -> Hooks:
+        """How `Git.run` is told that these hooks run, and no process is started for others."""
+        return Hooks(directory=self.installation.directory_for(requested), env=environment)

@@ -4,17 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitaly.errors import Internal
+from gitaly.hooks.payload import Payload, TransactionDetails, UserDetails
 from gitaly.storage import Repository
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """Who pushes, as far as the client knows."""
-
-    user_id: str = ""  # gl_id: "user-1", "key-2", "username-x"
-    username: str = ""
-    protocol: str = ""  # "ssh", "http", "web"
-    remote_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +17,11 @@ class Push:
     """
 
     repository: Repository
-    user: User | None
+    user: UserDetails | None
     object_format: str = "sha1"
     environment: Mapping[str, str] = field(default_factory=dict)
     push_options: Sequence[str] = ()
+    transaction: TransactionDetails | None = None  # in which Praefect wants votes
     correlation_id: str = ""
     client_context: bytes = b""
 
@@ -65,3 +57,33 @@ def changes_of(text: bytes) -> list[Change]:
             raise Internal("hook got a malformed reference update")
         found.append(Change(parts[0].decode(), parts[1].decode(), parts[2]))
     return found
+
+
+def push_of(
+    repository: Repository,
+    payload: Payload,
+    environment: Mapping[str, str],
+    correlation_id: str,
+    push_options: Sequence[str] | None = None,
+) -> Push:
+    """A push as its hook sees it. `push_options` None: those that git put into the environment."""
+    if push_options is None:
+        push_options = _push_options(environment)
+    return Push(
+        repository=repository,
+        user=payload.user_details,
+        object_format=payload.object_format,
+        environment=environment,
+        push_options=push_options,
+        transaction=payload.transaction,
+        correlation_id=correlation_id,
+        client_context=payload.client_context,
+    )
+
+
+def _push_options(environment: Mapping[str, str]) -> list[str]:
+    count = environment.get("GIT_PUSH_OPTION_COUNT", "")
+    if not (count.isascii() and count.isdigit()):
+        return []
+    names = (f"GIT_PUSH_OPTION_{number}" for number in range(min(int(count), len(environment))))
+    return [environment[name] for name in names if name in environment]

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 
 from gitaly.git.environment import passed_on, quarantine_environment
-from gitaly.hooks.push import Push, User
+from gitaly.hooks.payload import UserDetails
+from gitaly.hooks.push import Push
 
 _QUARANTINE = ("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES")
 
@@ -29,12 +30,12 @@ def hook_environment(
     env["PATH"] = f"{git_directory}:{path}" if git_directory else path
     if push.correlation_id:
         env["CORRELATION_ID"] = push.correlation_id
-    user = push.user or User()
+    user = push.user or UserDetails()
     return env | {
         "GIT_DIR": push.repository.path,
         "GL_REPOSITORY": push.repository.gl_repository,
         "GL_PROJECT_PATH": push.repository.gl_project_path,
-        "GL_ID": user.user_id,
+        "GL_ID": user.userid,
         "GL_USERNAME": user.username,
         "GL_PROTOCOL": user.protocol,
     }

@@ -10,7 +10,7 @@ from gitaly.hooks.gitlab.client import (
     Ping,
     RateLimited,
 )
-from gitaly.hooks.gitlab.endpoint import BadUrl, Endpoint, api_endpoint
+from gitaly.hooks.gitlab.endpoint import BadUrl, Endpoint, api_endpoint, url_endpoint
 from gitaly.hooks.gitlab.http_client import HttpClient, Unreachable
 from gitaly.hooks.gitlab.http_wire import ProtocolError, Request, Response
 from gitaly.hooks.gitlab.requests import Caller
@@ -33,4 +33,5 @@ __all__ = [
     "Response",
     "Unreachable",
     "api_endpoint",
+    "url_endpoint",
 ]

@@ -62,21 +62,28 @@ def api_endpoint(url: str, relative_url_root: str = "") -> Endpoint:
     """
     decoded = unquote(url)
     if decoded.startswith(_UNIX):
-        path = decoded.removeprefix(_UNIX)
-        if not path.startswith("/"):
-            raise BadUrl(f"gitlab.url: the path of the socket is not absolute: {url}")
         root = relative_url_root.strip("/")
-        return Endpoint(
-            scheme="http",
-            authority="unix",
-            host="",
-            port=0,
-            path=(f"/{root}" if root else "") + API_PATH,
-            socket_path=path,
-        )
+        return _socket(decoded, (f"/{root}" if root else "") + API_PATH)
     if not decoded.startswith(("http://", "https://")):
         raise BadUrl("unknown GitLab URL prefix")
     return web_endpoint(decoded).below(API_PATH)
+
+
+def url_endpoint(url: str) -> Endpoint:
+    """An http or https URL, or `http+unix://<socket, / as %2F>/<path>`. Raises BadUrl."""
+    if not url.startswith(_UNIX):
+        return web_endpoint(url)
+    place, slash, path = url.removeprefix(_UNIX).partition("/")
+    return _socket(_UNIX + unquote(place), slash + path)
+
+
+def _socket(url: str, path: str) -> Endpoint:
+    socket_path = url.removeprefix(_UNIX)
+    if not socket_path.startswith("/"):
+        raise BadUrl(f"the path of the socket is not absolute: {url}")
+    return Endpoint(
+        scheme="http", authority="unix", host="", port=0, path=path, socket_path=socket_path
+    )
 
 
 def web_endpoint(url: str) -> Endpoint:

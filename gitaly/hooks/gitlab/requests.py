@@ -89,7 +89,7 @@ def allowed_body(
         "relative_path": relative_path,
         "env": _json(env).decode(),
         **identity(gl_id),
-        "push_options": list(push_options),
+        "push_options": _texts(push_options),
         "gitaly_client_context_bin": _binary(client_context),
     }
     return _json({name: value for name, value in members.items() if value})
@@ -115,9 +115,13 @@ def post_receive_body(
             "gitaly_client_context_bin": _binary(client_context),
             "gl_repository": gl_repository,
             "identifier": gl_id,
-            "push_options": list(push_options) or None,
+            "push_options": _texts(push_options) or None,
         }
     )
+
+
+def _texts(options: Sequence[str]) -> list[str]:
+    return [text(option.encode("utf-8", "surrogateescape")) for option in options]
 
 
 def _binary(data: bytes) -> str | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from gitaly.errors import Internal
+from gitaly.hooks import UserDetails
 from gitaly.hooks.custom import CustomHookFailed, HookTimedOut, find_hooks, installed_hooks
 from gitaly.hooks.output import Collected
-from gitaly.hooks.push import Push, User
+from gitaly.hooks.push import Push
 from gitaly.storage import Repository
 from tests.hooks.custom.conftest import Log, MakeHooks
 from tests.hooks.custom.scripts import write_hook
@@ -26,7 +27,7 @@ def custom(repository: Repository) -> Path:
 def push(repository: Repository) -> Push:
     return Push(
         repository=repository,
-        user=User(user_id="user-1", username="jane", protocol="ssh"),
+        user=UserDetails(userid="user-1", username="jane", protocol="ssh"),
         push_options=["a", "b=c d"],
         correlation_id="corr-1",
         environment={
