@@ -24,17 +24,24 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.hook_setup import make_manager
+from gitaly.hooks import HookReception, Outfit, install
+from gitaly.hooks.custom import HookStore
+from gitaly.hooks.manager import HookManager
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import Router, make_handlers
+from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
+from gitaly.services.hook import HookServicer
+from gitaly.services.hook_calls import HookCalls
+from gitaly.services.hook_sessions import Abandonment, HookSessions
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
@@ -44,7 +51,7 @@ from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.services.voters import Voters
 from gitaly.serving import Serving
-from gitaly.start_log import announce, is_standalone
+from gitaly.start_log import announce
 from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
@@ -90,15 +97,44 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry = make_registry()
     git, processes = _git(config, registry, logger)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     backchannels = await stack.enter_async_context(Backchannels(connections))
-    voters = Voters(_transactions(config, backchannels, registry, logger))
-    servicers = [health, *_servicers(config, git, upkeep, voters, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    transactions = _transactions(config, backchannels, registry, logger)
+    manager = make_manager(config, git, processes, upkeep.blocking, runtime, registry, logger)
+    abandonment = Abandonment()
+    servicers = [
+        health,
+        HookServicer(upkeep.storages, manager),
+        *_servicers(
+            config,
+            git,
+            upkeep,
+            Voters(transactions),
+            manager,
+            outfit,
+            abandonment,
+            registry,
+            logger,
+        ),
+    ]
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    steps = _steps(config, methods, running, registry, logger)
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    sessions = HookSessions(upkeep.storages, manager, HookCalls(steps, methods), abandonment)
+    reception = HookReception(
+        runtime.socket("hooks"),
+        token=config.auth.secret,
+        handlers=sessions.handlers,
+        logger=logger,
+    )
+    await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -138,25 +174,29 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
     return git, processes
 
 
-def _handlers(
+def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
+    return Outfit(
+        installation=install(runtime.path, runtime.socket("hooks")),
+        runtime_dir=runtime.path,
+        internal_socket=runtime.internal_socket,
+        token=config.auth.secret,
+    )
+
+
+def _steps(
     config: Config,
-    servicers: Sequence[Any],
-    connections: Connections,
+    methods: Sequence[Method],
     running: set[Call],
     registry: CollectorRegistry,
     logger: Logger,
-) -> Router:
-    contract = node_services()
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    steps = Steps(
+) -> Steps:
+    return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
     )
-    return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 
 
 def _servicers(
@@ -164,6 +204,9 @@ def _servicers(
     git: Git,
     upkeep: Upkeep,
     voters: Voters,
+    manager: HookManager,
+    outfit: Outfit,
+    abandonment: Abandonment,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Iterator[Any]:
@@ -178,6 +221,7 @@ def _servicers(
         remover=Remover(blocking, counter, logger, handles.forget),
         voters=voters,
         blocking=blocking,
+        hook_store=HookStore(blocking),
     )
     yield RefServicer(storages, references)
     yield ServerServicer(
@@ -187,7 +231,7 @@ def _servicers(
         signing_key_path=config.git.signing_key,
     )
     protocol = GitProtocol(registry, logger)
-    pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
+    pushes = Pushes(git, protocol, manager=manager, outfit=outfit, abandonment=abandonment)
     yield SSHServicer(
         storages,
         git,

@@ -10,7 +10,7 @@ from gitaly.errors import NodeError
 from gitaly.git.version import find_git
 from gitaly.observe.log import make_logger
 from gitaly.runtime_dir import RuntimeDirectory
-from gitaly.start_log import NO_PUSHES, STANDALONE, is_standalone
+from gitaly.start_log import push_mode
 
 Check = tuple[str, Callable[[], str]]
 
@@ -68,7 +68,7 @@ def _storage(path: str) -> str:
 
 
 def _remarks(config: Config) -> None:
-    print(STANDALONE if is_standalone(config) else NO_PUSHES)
+    print(push_mode(config))
     inactive = inactive_features(config)
     if inactive:
         print(f"configured but not active: {', '.join(inactive)}")

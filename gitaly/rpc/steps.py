@@ -62,6 +62,10 @@ class Steps:
             handler = step(handler)
         return handler
 
+    def around_hook(self, handler: Handler) -> Handler:
+        """Wrap what answers a hook program of ours, whose token has been judged already."""
+        return self.identify(self.report(self.decide(handler)))
+
     def identify(self, inner: Handler) -> Handler:
         """Give the call its correlation id: the client's, else a new one."""
 

@@ -28,7 +28,9 @@ from gitaly._pb.shared_pb2 import (
 )
 from gitaly.errors import InvalidRequest, prefixed
 from gitaly.git import Formats, References, go_quoted
+from gitaly.hooks.custom import HookStore
 from gitaly.rpc import Call
+from gitaly.services.custom_hooks import CustomHooksCalls
 from gitaly.services.repository_info import info_response
 from gitaly.services.voters import Voters
 from gitaly.storage import (
@@ -53,7 +55,7 @@ _FORMAT_VALUES: Final[Mapping[str, ObjectFormat]] = MappingProxyType(
 )
 
 
-class RepositoryServicer:
+class RepositoryServicer(CustomHooksCalls):
     """What there is, how big it is, and making and removing it."""
 
     SERVICE = "gitaly.RepositoryService"
@@ -68,8 +70,10 @@ class RepositoryServicer:
         remover: Remover,
         voters: Voters,
         blocking: Blocking,
+        hook_store: HookStore,
     ) -> None:
         self._storages = storages
+        self._hook_store = hook_store
         self._references = references
         self._formats = formats
         self._creator = creator

@@ -21,8 +21,7 @@ def test_a_plain_node_leaves_nothing_out() -> None:
         ('[[concurrency]]\nrpc = "x"', "concurrency"),
         ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
         ('[git]\nsigning_key = "/k"', "git.signing_key"),
-        ('[gitlab]\nurl = "http://x"', "gitlab"),
-        ('[hooks]\ncustom_hooks_dir = "/h"', "hooks"),
+        ("[hooks]\npackobjects_hook_max_proc = 1", "hooks.packobjects_hook_max_proc"),
         ("[load_shedder]\nenabled = true", "load_shedder"),
         ('[logging]\nsentry_dsn = "https://x"', "logging.sentry_dsn"),
         ("[offloading]\nenabled = true", "offloading"),
@@ -30,6 +29,7 @@ def test_a_plain_node_leaves_nothing_out() -> None:
         ("[pack_objects_limiting]\nmax_concurrency = 1", "pack_objects_limiting"),
         ('[pool_metadata]\ndatabase_path = "/x"', "pool_metadata"),
         ("[raft]\nenabled = true", "raft"),
+        ('[gitlab]\nurl = "http://x"\n[[standalone.rule]]\nread_only = true', "standalone"),
         ("[transactions]\nenabled = true", "transactions"),
     ],
 )

@@ -16,6 +16,7 @@ from gitaly.git import (
     PrometheusCommandMetrics,
     find_git,
 )
+from gitaly.hooks.custom import HookStore
 from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryServicer
 from gitaly.services.voters import Voters
@@ -68,6 +69,7 @@ def repositories(
         remover=Remover(blocking, counter, logger, lambda _: None),
         voters=Voters(manager),
         blocking=blocking,
+        hook_store=HookStore(blocking),
     )
 
 
