@@ -15,11 +15,11 @@ from gitaly.hooks.gitlab import GitLab, GitLabMetrics, HttpClient, api_endpoint,
 from gitaly.hooks.gitlab.authority import GitLabAuthority
 from gitaly.hooks.manager import HookManager
 from gitaly.hooks.standalone import Policy, Rule, StandaloneAuthority, Webhook
-from gitaly.hooks.voting import VoterOf, nobody_votes
 from gitaly.observe.log import Logger
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.storage import Blocking
 from gitaly.tls import gitlab_context
+from gitaly.transactions import VoterOf
 from gitaly.version import VERSION
 
 USER_AGENT: Final = f"gitaly/{VERSION}"
@@ -71,7 +71,7 @@ def make_manager(
     runtime: RuntimeDirectory,
     registry: CollectorRegistry,
     logger: Logger,
-    voter_of: VoterOf = nobody_votes,
+    voter_of: VoterOf,
 ) -> HookManager:
     """Who decides, with everybody who has a say. Raises NodeError for what cannot be used."""
     authority: Authority

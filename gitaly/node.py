@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from grpc_health.v1 import health_pb2
@@ -55,7 +56,7 @@ from gitaly.start_log import announce
 from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
 from gitaly.tls import server_context
-from gitaly.transactions import TransactionManager
+from gitaly.transactions import TransactionManager, Voter
 from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
@@ -105,7 +106,16 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     backchannels = await stack.enter_async_context(Backchannels(connections))
     transactions = _transactions(config, backchannels, registry, logger)
-    manager = make_manager(config, git, processes, upkeep.blocking, runtime, registry, logger)
+    manager = make_manager(
+        config,
+        git,
+        processes,
+        upkeep.blocking,
+        runtime,
+        registry,
+        logger,
+        voter_of=partial(Voter, transactions),
+    )
     abandonment = Abandonment()
     servicers = [
         health,
@@ -231,7 +241,9 @@ def _servicers(
         signing_key_path=config.git.signing_key,
     )
     protocol = GitProtocol(registry, logger)
-    pushes = Pushes(git, protocol, manager=manager, outfit=outfit, abandonment=abandonment)
+    pushes = Pushes(
+        git, protocol, manager=manager, outfit=outfit, abandonment=abandonment, voters=voters
+    )
     yield SSHServicer(
         storages,
         git,

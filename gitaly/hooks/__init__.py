@@ -9,7 +9,6 @@ from gitaly.hooks.payload import (
     BadPayload,
     Payload,
     Requested,
-    TransactionDetails,
     UserDetails,
 )
 from gitaly.hooks.reception import PACK_OBJECTS, HookHandler, HookReception
@@ -31,7 +30,6 @@ __all__ = [
     "Payload",
     "Report",
     "Requested",
-    "TransactionDetails",
     "UserDetails",
     "install",
 ]

@@ -23,16 +23,9 @@ from gitaly.hooks.custom.runner import CustomHookFailed
 from gitaly.hooks.output import Output
 from gitaly.hooks.payload import Requested
 from gitaly.hooks.push import Push
-from gitaly.hooks.voting import (
-    VOTED_STATES,
-    VotePhase,
-    Voter,
-    VoterOf,
-    reference_digest,
-    synchronization_digest,
-)
 from gitaly.observe.log import Logger
 from gitaly.storage import Repository
+from gitaly.transactions import Voter, VoterOf
 
 _OBJECT_IDS: Final = {
     "sha1": re.compile(r"[0-9a-f]{40}", re.ASCII),
@@ -113,12 +106,8 @@ class HookManager:
 
     async def reference_transaction(self, push: Push, state: str, changes: bytes) -> None:
         """git's own transaction: "preparing", "prepared", "committed", "aborted". Only votes."""
-        phase = VOTED_STATES.get(state)
-        digest = reference_digest(changes)
-        if phase is None or digest is None:
-            return
-        with prefixed("reference-transaction hook"), prefixed("error voting on transaction"):
-            await self._voter_of(push.transaction).vote(phase, digest)
+        with prefixed("reference-transaction hook"):
+            await self._voter_of(push.transaction).reference_transaction(state, changes)
 
     @asynccontextmanager
     async def _hook(self, name: str, push: Push) -> AsyncIterator[Voter]:
@@ -132,8 +121,7 @@ class HookManager:
             except NodeError:
                 await self._stop(name, voter, push)
                 raise
-            with prefixed(f"synchronizing {name} hook"), prefixed("vote failed"):
-                await voter.vote(VotePhase.SYNCHRONIZED, synchronization_digest(name))
+            await voter.synchronize(name)
         except BaseException as caught:
             error = caught
             raise

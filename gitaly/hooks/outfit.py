@@ -10,9 +10,9 @@ from gitaly.hooks.payload import (
     VARIABLE,
     Payload,
     Requested,
-    TransactionDetails,
     UserDetails,
 )
+from gitaly.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Outfit:
         object_format: str,
         *,
         user: UserDetails | None = None,
-        transaction: TransactionDetails | None = None,
+        transaction: Transaction | None = None,
         client_context: bytes = b"",
     ) -> Mapping[str, str]:
         """Variables for a git child whose requested hooks shall do something."""

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitaly.errors import Internal
-from gitaly.hooks.payload import Payload, TransactionDetails, UserDetails
+from gitaly.hooks.payload import Payload, UserDetails
 from gitaly.storage import Repository
+from gitaly.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Push:
     object_format: str = "sha1"
     environment: Mapping[str, str] = field(default_factory=dict)
     push_options: Sequence[str] = ()
-    transaction: TransactionDetails | None = None  # in which Praefect wants votes
+    transaction: Transaction | None = None  # in which Praefect wants votes
     correlation_id: str = ""
     client_context: bytes = b""
 

@@ -18,6 +18,7 @@ from gitaly.errors import prefixed
 from gitaly.hooks.custom import HookStore
 from gitaly.rpc import Call
 from gitaly.services.streams import first_request, inputs
+from gitaly.services.voters import Voters
 from gitaly.storage import Storages
 
 # A client that vanishes looks for a moment like one that has said everything. Then its call is
@@ -32,17 +33,18 @@ class CustomHooksCalls:
 
     _storages: Storages
     _hook_store: HookStore
+    _voters: Voters
 
     async def SetCustomHooks(
-        self, requests: AsyncIterator[SetCustomHooksRequest], _: Call
+        self, requests: AsyncIterator[SetCustomHooksRequest], call: Call
     ) -> SetCustomHooksResponse:
-        await self._set_custom_hooks(requests)
+        await self._set_custom_hooks(requests, call)
         return SetCustomHooksResponse()
 
     async def RestoreCustomHooks(
-        self, requests: AsyncIterator[RestoreCustomHooksRequest], _: Call
+        self, requests: AsyncIterator[RestoreCustomHooksRequest], call: Call
     ) -> RestoreCustomHooksResponse:
-        await self._set_custom_hooks(requests)
+        await self._set_custom_hooks(requests, call)
         return RestoreCustomHooksResponse()
 
     async def GetCustomHooks(
@@ -62,11 +64,13 @@ class CustomHooksCalls:
     async def _set_custom_hooks(
         self,
         requests: AsyncIterator[SetCustomHooksRequest] | AsyncIterator[RestoreCustomHooksRequest],
+        call: Call,
     ) -> None:
         with prefixed("getting first request"):
             first: SetRequest = await first_request(requests)
         repository = self._storages.existing(first.repository)
-        await self._hook_store.replace(repository, _upload(first.data, inputs(requests, "data")))
+        pieces = _upload(first.data, inputs(requests, "data"))
+        await self._hook_store.replace(repository, pieces, self._voters.vote_of(call))
 
 
 async def _upload(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -14,7 +14,9 @@ from gitaly.hooks.manager import HookManager
 from gitaly.rpc import Call
 from gitaly.services.fetches import GitProtocol, config_options
 from gitaly.services.hook_sessions import Abandonment
+from gitaly.services.voters import Voters
 from gitaly.storage import Repository
+from gitaly.transactions import Transaction
 
 CLIENT_CONTEXT = "gitaly-client-context-bin"
 
@@ -30,12 +32,14 @@ class Pushes:
         manager: HookManager,
         outfit: Outfit,
         abandonment: Abandonment,
+        voters: Voters,
     ) -> None:
         self._git = git
         self._protocol = protocol
         self._manager = manager
         self._outfit = outfit
         self._abandonment = abandonment
+        self._voters = voters
 
     @asynccontextmanager
     async def receive_pack(
@@ -54,10 +58,12 @@ class Pushes:
 
         `protocol`: how the pusher came, "ssh" or "http". Where it cannot be started as asked:
         `failed`, with `words` in front of the reason. A block that is left early makes the hooks
-        refuse, so that git removes its quarantine.
+        refuse, so that git removes its quarantine. After the block, if git is content, the push
+        is concluded in its transaction. Raises Aborted if the nodes differ.
         """
+        voter = self._voters.of(call)
         config = config_options(request.git_config_options, words, bad_key=failed)
-        hooks = await self._hooks(repository, request, call, protocol)
+        hooks = await self._hooks(repository, request, call, protocol, voter.transaction)
         with self._abandonment.push() as (variables, abandoned):
             run = self._git.run(
                 "receive-pack",
@@ -77,6 +83,8 @@ class Pushes:
                 finally:
                     if child.exit is None:
                         abandoned.set()
+                if child.exit:
+                    await voter.conclude()
 
     async def _hooks(
         self,
@@ -84,9 +92,9 @@ class Pushes:
         request: SSHReceivePackRequest | PostReceivePackRequest,
         call: Call,
         protocol: str,
+        transaction: Transaction | None,
     ) -> Hooks:
-        # Praefect's transaction will come from the call; until then there is nobody to vote with.
-        wanted = await self._manager.wanted(repository, votes=False)
+        wanted = await self._manager.wanted(repository, votes=transaction is not None)
         if wanted == Requested(0):
             return NO_HOOKS
         environment = self._outfit.environment(
@@ -99,6 +107,7 @@ class Pushes:
                 protocol=protocol,
                 remote_ip=call.single("remote_ip"),
             ),
+            transaction=transaction,
             client_context=_client_context(call),
         )
         return self._outfit.some_hooks(wanted, environment)

@@ -3,7 +3,7 @@
 from gitaly.transactions.errors import TransactionAborted, TransactionStopped
 from gitaly.transactions.manager import TransactionManager
 from gitaly.transactions.metadata import METADATA_KEY, Transaction, parse_transaction
-from gitaly.transactions.voter import Voter
+from gitaly.transactions.voter import Voter, VoterOf
 
 __all__ = [
     "METADATA_KEY",
@@ -12,5 +12,6 @@ __all__ = [
     "TransactionManager",
     "TransactionStopped",
     "Voter",
+    "VoterOf",
     "parse_transaction",
 ]

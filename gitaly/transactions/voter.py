@@ -1,20 +1,25 @@
 """One call's part in a transaction. Where there is no transaction, everybody agrees at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
-from gitaly.errors import Aborted, prefixed
+from gitaly.errors import Aborted, FailedPrecondition, prefixed
 from gitaly.storage import Phase, voting
 from gitaly.transactions import ballots
-from gitaly.transactions.errors import TransactionStopped
+from gitaly.transactions.errors import TransactionAborted, TransactionStopped
 from gitaly.transactions.manager import TransactionManager
 from gitaly.transactions.metadata import Transaction
 
-# States in which git runs its reference-transaction hook; there is no vote in the others.
+# States in which a reference-transaction hook votes. The hook programs don't ask in "preparing",
+# which only newer versions of git have.
 PHASE_OF_STATE: Final[Mapping[str, Phase]] = MappingProxyType(
-    {"prepared": Phase.PREPARED, "committed": Phase.COMMITTED}
+    {
+        "preparing": Phase.PREPARING,
+        "prepared": Phase.PREPARED,
+        "committed": Phase.COMMITTED,
+    }
 )
 
 
@@ -46,13 +51,20 @@ class Voter:
     async def reference_transaction(self, state: str, updates: bytes) -> None:
         """Vote on what git gives to its reference-transaction hook: its argument and its input.
 
-        Raises as `vote`; git then gives the transaction up, if it still can.
+        Raises Aborted, FailedPrecondition for a transaction that was stopped, and as `vote`; git
+        then gives the changes up, if it still can.
         """
         phase = PHASE_OF_STATE.get(state)
         digest = ballots.reference_updates(updates)
-        if phase is not None and digest is not None:
+        if phase is None or digest is None:
+            return
+        try:
             with prefixed("error voting on transaction"):
                 await self.vote(phase, digest)
+        except TransactionAborted as error:
+            raise Aborted(error.message) from error
+        except TransactionStopped as error:
+            raise FailedPrecondition(error.message) from error
 
     async def stop(self) -> None:
         """Tell the other nodes that a hook has refused the change. Raises NodeError."""
@@ -67,3 +79,7 @@ class Voter:
         """
         with voting(Aborted, "final transactional vote"), suppress(TransactionStopped):
             await self.vote(Phase.COMMITTED, ballots.CONCLUSION)
+
+
+# Who votes for what the hooks of a git child belong to.
+VoterOf = Callable[[Transaction | None], Voter]

@@ -7,7 +7,14 @@ from gitaly.rpc import node_services
 from tests.test_docs import BUILT
 
 # Votes that Praefect waits for; tests of these calls show which ones.
-VOTING = {"CreateRepository", "RemoveRepository", "PostReceivePack", "SSHReceivePack"}
+VOTING = {
+    "CreateRepository",
+    "PostReceivePack",
+    "RemoveRepository",
+    "RestoreCustomHooks",
+    "SSHReceivePack",
+    "SetCustomHooks",
+}
 
 
 def test_every_mutator_that_is_built_votes() -> None:

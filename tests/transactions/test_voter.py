@@ -7,7 +7,6 @@ from gitaly.storage import Phase
 from gitaly.transactions import (
     Transaction,
     TransactionAborted,
-    TransactionStopped,
     Voter,
 )
 from tests.transactions.conftest import Polling
@@ -72,8 +71,8 @@ async def test_git_votes_when_it_has_locked_and_when_it_has_written(
 @pytest.mark.parametrize(
     ("state", "updates"),
     [
-        ("preparing", NEW),
         ("aborted", NEW),
+        ("nonsense", NEW),
         ("prepared", b""),
         ("prepared", b"0" * 40 + b" " + b"0" * 40 + b" refs/heads/topic\n"),
         ("committed", b"0" * 64 + b" " + b"0" * 64 + b" refs/heads/topic\n"),
@@ -87,7 +86,7 @@ async def test_git_does_not_vote_otherwise(
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"), [("ABORT", TransactionAborted), ("STOP", TransactionStopped)]
+    ("answer", "error"), [("ABORT", errors.Aborted), ("STOP", errors.FailedPrecondition)]
 )
 async def test_git_is_told_that_there_is_no_agreement(
     polling: Polling, voter: Voter, answer: str, error: type[errors.NodeError]

@@ -70,7 +70,8 @@ class HookStore:
     async def _replace(self, repository: Repository, file: IO[bytes], vote: Vote | None) -> None:
         run = self._blocking.run
         if vote is not None:
-            await vote(Phase.PREPARING, digest_of(b"preparing set custom hooks"))
+            with prefixed("casting preparing vote"), prefixed("vote failed"):
+                await vote(Phase.PREPARING, digest_of(b"preparing set custom hooks"))
         lock = RepositoryLock(os.path.join(repository.path, DIRECTORY))
         with prefixed("locking hooks"):
             try:
@@ -83,11 +84,15 @@ class HookStore:
                 try:
                     await run(read_archive, file, directory)
                     if vote is not None:
-                        await vote(Phase.PREPARED, await run(directory_digest, new))
+                        digest = await run(directory_digest, new)
+                        with prefixed("casting prepared vote"), prefixed("vote failed"):
+                            await vote(Phase.PREPARED, digest)
                     await run(_exchange, new, os.path.join(repository.path, DIRECTORY))
                     if vote is not None:
                         place = os.path.join(repository.path, DIRECTORY)
-                        await vote(Phase.COMMITTED, await run(directory_digest, place))
+                        digest = await run(directory_digest, place)
+                        with prefixed("casting committed vote"), prefixed("vote failed"):
+                            await vote(Phase.COMMITTED, digest)
                 except OSError as error:
                     raise Internal(f"extracting hooks: {reason(error)}") from error
         finally:
