@@ -23,7 +23,7 @@ def hook_environment(
         env |= _push_options(push)
     quarantine = quarantine_environment(push.repository)
     for name in _QUARANTINE:
-        value = push.environment.get(name) or quarantine.get(name)
+        value = _tidy(push.environment.get(name, "")) or quarantine.get(name)
         if value:
             env[name] = value
     path = env.get("PATH", os.defpath)
@@ -39,6 +39,13 @@ def hook_environment(
         "GL_USERNAME": user.username,
         "GL_PROTOCOL": user.protocol,
     }
+
+
+def _tidy(paths: str) -> str:
+    """Without the `/./` in what git before 2.40 says; quoted paths are left alone."""
+    if not paths or '"' in paths:
+        return paths
+    return ":".join(map(os.path.normpath, paths.split(":")))
 
 
 def _push_options(push: Push) -> dict[str, str]:
