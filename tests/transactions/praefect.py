@@ -127,6 +127,7 @@ class Praefect:
         self.stops: list[int] = []
         self.withdrawn: list[str] = []  # nodes that did not wait for an answer
         self.script: dict[int, str] = {}  # number of a vote, from 1: what becomes of it
+        self.otherwise: str | None = None  # what becomes of other votes; None: as the quorum says
         self.status: tuple[grpc.StatusCode, str] | None = None  # of every vote
         self.links: list[Link] = []
         self._name = f"praefect-votes-{os.getpid()}-{secrets.token_hex(8)}"
@@ -175,7 +176,7 @@ class Praefect:
         phase = VoteTransactionRequest.Phase.Name(request.phase).removesuffix("_PHASE")
         digest = request.reference_updates_hash
         self.votes.append(Cast(request.node, phase, digest.hex(), request.transaction_id, metadata))
-        scripted = self.script.get(len(self.votes))
+        scripted = self.script.get(len(self.votes), self.otherwise)
         await self._tell()
         if self.status is not None:
             await context.abort(*self.status)
