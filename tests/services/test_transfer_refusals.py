@@ -220,16 +220,6 @@ async def test_a_push_in_a_transaction_that_nobody_can_read_is_refused(
     assert answer.status == ("INVALID_ARGUMENT", "gitaly-reference-transaction: not base64")
 
 
-@pytest.mark.parametrize("method", [HTTP_PUSH, SSH_PUSH])
-async def test_a_push_that_needs_hooks_is_refused(tmp_path: Path, method: str) -> None:
-    (tmp_path / "secret").write_text("x" * 32)
-    gitlab = f'[gitlab]\nurl = "http://127.0.0.1:1"\nsecret_file = "{tmp_path}/secret"'
-    async with a_node_with_a_repository(tmp_path, gitlab) as node:
-        answer = await node.ask(method, first(method, A))
-        assert answer.status == ("FAILED_PRECONDITION", "hooks are not available in this version")
-        assert node.git("for-each-ref", "--format=%(refname)") == "refs/heads/main"
-
-
 async def test_a_git_that_cannot_be_started_is_told_with_the_words_of_the_call(
     tmp_path: Path,
 ) -> None:

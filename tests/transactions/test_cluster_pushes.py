@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitaly._pb.shared_pb2 import Repository
-from tests.e2e.pushers import make_history, make_target
+from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.nodes import run_git
 from tests.hooks.custom.scripts import write_hook
 from tests.services.node_under_test import children

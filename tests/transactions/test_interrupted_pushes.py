@@ -10,7 +10,7 @@ import pytest
 
 from gitaly._pb.shared_pb2 import Repository
 from tests.e2e.node_process import NodeProcess
-from tests.e2e.pushers import make_history, make_target
+from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.nodes import run_git
 from tests.transactions.praefect import HOLD, Link, Praefect, a_praefect
 from tests.transactions.pushing import Pushed, a_way

@@ -17,7 +17,7 @@ import pytest
 
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.git import GitVersion
-from tests.e2e.pushers import make_history, make_target
+from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.conftest import tmp_path as tmp_path
 from tests.faults.nodes import a_node, run_git
 from tests.hooks.gitlab.server import GitLabServer

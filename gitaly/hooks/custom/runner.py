@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
 
-from gitaly.errors import Internal, prefixed
+from gitaly.errors import Internal
 from gitaly.git import PIPE, Child, Exit, Processes, reason
 from gitaly.git.error_text import ErrorText
 from gitaly.git.transfer import merged
@@ -30,7 +30,7 @@ class CustomHookFailed(Internal):
     """A custom hook ended badly. Its own output has told the pusher why, if it wanted to."""
 
     def __init__(self, hook: CustomHook, how: Exit) -> None:
-        super().__init__(f'error executing "{hook.path}": {how}')
+        super().__init__(f'executing custom hooks: error executing "{hook.path}": {how}')
         self.hook = hook
         self.exit = how
 
@@ -80,7 +80,7 @@ class CustomHooks:
     ) -> None:
         """Run them in their order, each with all of `stdin`; the first that fails is the last.
 
-        Raises CustomHookFailed and Internal, each with "executing custom hooks: " in front.
+        Raises CustomHookFailed, HookTimedOut, and Internal if they cannot be found or started.
         """
         try:
             hooks = await self._blocking.run(
@@ -93,9 +93,8 @@ class CustomHooks:
         env = hook_environment(
             push, self._environment, self._git_directory, with_push_options=name != "update"
         )
-        with prefixed("executing custom hooks"):
-            for hook in hooks:
-                await self._run_one(name, hook, push, env, output, args, stdin)
+        for hook in hooks:
+            await self._run_one(name, hook, push, env, output, args, stdin)
 
     async def _run_one(
         self,

@@ -8,6 +8,7 @@ import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -64,6 +65,7 @@ class CheckInfo:
     gitlab_revision: str = ""
     api_version: str = ""
     is_redis_reachable: bool = False
+    seconds_ahead: float | None = None  # of GitLab's clock; None: it does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,15 @@ class GitLab:
             gitlab_revision=_text(said, "gitlab_revision"),
             api_version=_text(said, "api_version"),
             is_redis_reachable=said.get("redis") is True,
+            seconds_ahead=self._seconds_ahead(response),
         )
+
+    def _seconds_ahead(self, response: Response) -> float | None:
+        try:
+            date = parsedate_to_datetime(response.headers.get("date", ""))
+        except ValueError:
+            return None
+        return date.timestamp() - self._now()
 
     async def _ask(
         self, name: str, method: str, path: str, caller: Caller, body: bytes = b""
