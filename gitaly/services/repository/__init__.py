@@ -3,6 +3,7 @@
 from gitaly.services.repository.archives import ArchiveServicer
 from gitaly.services.repository.attributes import AttributesServicer
 from gitaly.services.repository.consistency import ConsistencyServicer
+from gitaly.services.repository.custom_hooks import CustomHooksServicer
 from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
 from gitaly.services.repository.license import LicenseServicer
@@ -15,6 +16,7 @@ __all__ = [
     "ArchiveServicer",
     "AttributesServicer",
     "ConsistencyServicer",
+    "CustomHooksServicer",
     "ExportServicer",
     "LicenseServicer",
     "RawChangesServicer",

@@ -1,0 +1,28 @@
+"""Every call that changes something takes part in Praefect's transactions, or says why not.
+
+A change without a vote makes Praefect copy the whole repository to the other nodes again.
+"""
+
+from gitaly.rpc import node_services
+from tests.test_docs import BUILT
+
+# Votes that Praefect waits for; tests of these calls show which ones.
+VOTING = {
+    "CreateRepository",
+    "PostReceivePack",
+    "RemoveRepository",
+    "RestoreCustomHooks",
+    "SSHReceivePack",
+    "SetCustomHooks",
+}
+
+
+def test_every_mutator_that_is_built_votes() -> None:
+    built = {
+        method.name
+        for service, methods in node_services().items()
+        for method in methods
+        if method.operation == "mutator"
+        and any(service == x.SERVICE and hasattr(x, method.name) for x in BUILT)
+    }
+    assert built == VOTING
