@@ -15,6 +15,8 @@ VOTING = {
     "SSHReceivePack",
     "SetCustomHooks",
 }
+# Only with a write-ahead log, which this node has not, does this hook change anything.
+CHANGING_NOTHING = {"ProcReceiveHook"}
 
 
 def test_every_mutator_that_is_built_votes() -> None:
@@ -24,4 +26,4 @@ def test_every_mutator_that_is_built_votes() -> None:
         for method in methods
         if method.operation == "mutator" and hasattr(BUILT.get(service), method.name)
     }
-    assert built == VOTING
+    assert built - CHANGING_NOTHING == VOTING
