@@ -53,7 +53,7 @@ async def test_a_node_killed_in_a_creation(
 
     await asyncio.to_thread(node.start)
 
-    assert ((node.storage / PATH) / "HEAD").exists() is is_there
+    assert (node.storage / PATH / "HEAD").exists() is is_there
     if not is_there:
         assert await create(praefect, node) == ("OK", "")
     assert Bare(str(node.storage / PATH)).git("fsck") == ""
@@ -76,7 +76,7 @@ async def test_a_node_killed_in_a_removal(
 
     await asyncio.to_thread(node.start)
 
-    assert ((node.storage / PATH) / "HEAD").exists() is is_there
+    assert (node.storage / PATH / "HEAD").exists() is is_there
     if is_there:
         assert Bare(str(node.storage / PATH)).git("fsck") == ""
         assert await remove(praefect, node) == ("OK", "")
