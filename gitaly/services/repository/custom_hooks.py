@@ -27,11 +27,14 @@ MOMENT_SECONDS: Final = 0.1
 SetRequest = SetCustomHooksRequest | RestoreCustomHooksRequest
 
 
-class CustomHooksCalls:
+class CustomHooksServicer:
     """What RepositoryService does about custom hooks."""
 
-    _storages: Storages
-    _hook_store: HookStore
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(self, storages: Storages, hook_store: HookStore) -> None:
+        self._storages = storages
+        self._hook_store = hook_store
 
     async def SetCustomHooks(
         self, requests: AsyncIterator[SetCustomHooksRequest], _: Call
