@@ -16,9 +16,8 @@ from gitaly.git import (
     PrometheusCommandMetrics,
     find_git,
 )
-from gitaly.hooks.custom import HookStore
 from gitaly.services.ref import RefServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
 from gitaly.services.voters import Voters
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
 from gitaly.transactions import TransactionManager
@@ -55,21 +54,24 @@ async def references(git: Git) -> AsyncIterator[InProcessReferences]:
 
 
 @pytest.fixture
-def repositories(
-    storages: Storages, git: Git, references: InProcessReferences
-) -> RepositoryServicer:
+def repositories(storages: Storages, git: Git) -> RepositoryServicer:
     blocking, counter, logger = Blocking(), RepositoryCounter(), structlog.get_logger()
     backchannels = Backchannels(Connections())
     manager = TransactionManager(backchannels, CollectorRegistry(), (), logger)
     return RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, logger, lambda _: None),
         voters=Voters(manager),
-        blocking=blocking,
-        hook_store=HookStore(blocking),
+    )
+
+
+@pytest.fixture
+def information(
+    storages: Storages, git: Git, references: InProcessReferences
+) -> RepositoryInformationServicer:
+    return RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=Blocking()
     )
 
 

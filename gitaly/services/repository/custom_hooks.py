@@ -28,12 +28,15 @@ MOMENT_SECONDS: Final = 0.1
 SetRequest = SetCustomHooksRequest | RestoreCustomHooksRequest
 
 
-class CustomHooksCalls:
+class CustomHooksServicer:
     """What RepositoryService does about custom hooks."""
 
-    _storages: Storages
-    _hook_store: HookStore
-    _voters: Voters
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(self, storages: Storages, hook_store: HookStore, voters: Voters) -> None:
+        self._storages = storages
+        self._hook_store = hook_store
+        self._voters = voters
 
     async def SetCustomHooks(
         self, requests: AsyncIterator[SetCustomHooksRequest], call: Call
