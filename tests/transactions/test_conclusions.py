@@ -24,6 +24,7 @@ from tests.transport.wires import until
 REPOSITORY = Repository(storage_name="default", relative_path="a.git", gl_repository="project-1")
 SSH = "/gitaly.SSHService/SSHReceivePack"
 HTTP = "/gitaly.SmartHTTPService/PostReceivePack"
+HOOK = "/gitaly.HookService/ReferenceTransactionHook"
 BOTH = pytest.mark.parametrize("path", [SSH, HTTP], ids=["ssh", "http"])
 PHASES = ["SYNCHRONIZED"] * 2 + ["PREPARED", "COMMITTED", "SYNCHRONIZED", "COMMITTED"]
 LAST = len(PHASES)
@@ -48,7 +49,9 @@ class Stage:
         ).stdout
         return encode(line.encode()) + FLUSH + pack
 
-    async def push(self, path: str, old: str = "base", new: str = "b1") -> tuple[str, str, bytes]:
+    async def push(
+        self, path: str, *, old: str = "base", new: str = "b1", is_voted_on: bool = True
+    ) -> tuple[str, str, bytes]:
         """Code, message, and what receive-pack has said."""
         said = self.said(old, new)
         requests: list[Message]
@@ -67,7 +70,8 @@ class Stage:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response.FromString,
         )
-        metadata = header(self.praefect.begin(["node-1"]), "node-1")
+        transaction = header(self.praefect.begin(["node-1"]), "node-1")
+        metadata = transaction if is_voted_on else []
 
         def run() -> tuple[str, str, bytes]:
             call, heard = start(iter(requests), metadata=metadata, timeout=60), b""
@@ -135,6 +139,15 @@ async def test_a_push_that_git_cannot_understand_ends_without_it(stage: Stage, p
     code, _, _ = await stage.push(path)
     assert code != "OK"
     assert stage.praefect.votes == []
+
+
+@BOTH
+async def test_without_a_transaction_git_starts_no_hook_for_it(stage: Stage, path: str) -> None:
+    assert (await stage.push(path, is_voted_on=False))[:2] == ("OK", "")
+    await until(lambda: bool(ended(stage, path)))
+    assert ended(stage, HOOK) == []
+    assert (await stage.push(path, old="b1", new="b2"))[:2] == ("OK", "")
+    await until(lambda: len(ended(stage, HOOK)) >= len(("prepared", "committed")))
 
 
 def ended(stage: Stage, path: str) -> list[dict[str, Any]]:
