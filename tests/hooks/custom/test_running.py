@@ -13,8 +13,8 @@ from gitaly.hooks.custom import CustomHookFailed, HookTimedOut, find_hooks, inst
 from gitaly.hooks.output import Collected
 from gitaly.hooks.push import Push
 from gitaly.storage import Repository
-from tests.hooks.custom.conftest import Log, MakeHooks
 from tests.hooks.custom.scripts import write_hook
+from tests.hooks.fixtures import Log, MakeHooks
 from tests.transport.wires import until
 
 
