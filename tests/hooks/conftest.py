@@ -19,7 +19,7 @@ from gitaly.observe.log import make_logger
 from tests.hooks.fixtures import (  # noqa: F401 - they belong to the tests below
     blocking,
     global_hooks,
-    log,
+    journal,
     make_hooks,
     processes,
     repository,

@@ -17,6 +17,7 @@ from gitaly.hooks.push import Push, changes_of
 from gitaly.hooks.voting import VotePhase, Voter, nobody_votes, reference_digest
 from gitaly.storage import Repository
 from tests.hooks.custom.scripts import write_hook
+from tests.hooks.fixtures import Log, MakeHooks
 
 ZERO, ONE = "0" * 40, "1" * 40
 CHANGES = f"{ZERO} {ONE} refs/heads/main\n".encode()
@@ -67,12 +68,12 @@ Make = Callable[[Witness], HookManager]
 
 
 @pytest.fixture
-def make(make_hooks: MakeHooks, log: Log) -> Make:
+def make(make_hooks: MakeHooks, journal: Log) -> Make:
     def made(witness: Witness) -> HookManager:
         def voter_of(transaction: TransactionDetails | None) -> Voter:
             return nobody_votes(None) if transaction is None else witness
 
-        return HookManager(witness, make_hooks(), voter_of, log.logger)
+        return HookManager(witness, make_hooks(), voter_of, journal.logger)
 
     return made
 
@@ -238,13 +239,13 @@ async def test_no_changes_are_no_push(push: Push, make: Make) -> None:
             await hook(push, b"", Collected())
 
 
-async def test_every_step_is_logged(push: Push, make: Make, log: Log) -> None:
+async def test_every_step_is_logged(push: Push, make: Make, journal: Log) -> None:
     manager = make(Witness())
     await manager.update(push, b"refs/heads/main", ZERO, ONE, Collected())
     write_hook(hooks_of(push) / "update", "exit 9")
     with pytest.raises(CustomHookFailed):
         await manager.update(push, b"refs/heads/main", ZERO, ONE, Collected())
-    [good], [bad] = log.lines("hook finished"), log.lines("hook refused")
+    [good], [bad] = journal.lines("hook finished"), journal.lines("hook refused")
     assert (good["hook"], good["exit_status"], good["user_id"]) == ("update", 0, "user-1")
     assert (bad["exit_status"], bad["level"]) == (9, "warning")
 
