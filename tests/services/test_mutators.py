@@ -15,6 +15,8 @@ VOTING = {
     "SSHReceivePack",
     "SetCustomHooks",
 }
+# Only with a write-ahead log, which this node has not, does this hook change anything.
+CHANGING_NOTHING = {"ProcReceiveHook"}
 
 
 def test_every_mutator_that_is_built_votes() -> None:
@@ -23,6 +25,6 @@ def test_every_mutator_that_is_built_votes() -> None:
         for service, methods in node_services().items()
         for method in methods
         if method.operation == "mutator"
-        and any(service == x.SERVICE and hasattr(x, method.name) for x in BUILT)
+        and any(hasattr(x, method.name) for x in BUILT if service == x.SERVICE)
     }
-    assert built == VOTING
+    assert built - CHANGING_NOTHING == VOTING

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -127,6 +127,7 @@ class Praefect:
         self.stops: list[int] = []
         self.withdrawn: list[str] = []  # nodes that did not wait for an answer
         self.script: dict[int, str] = {}  # number of a vote, from 1: what becomes of it
+        self.silent: tuple[str, str] | None = None  # node and phase of votes without an answer
         self.otherwise: str | None = None  # what becomes of other votes; None: as the quorum says
         self.status: tuple[grpc.StatusCode, str] | None = None  # of every vote
         self.links: list[Link] = []
@@ -165,8 +166,12 @@ class Praefect:
 
     async def until(self, count: int) -> None:
         """So many votes were cast."""
+        await self.until_so(lambda: len(self.votes) >= count)
+
+    async def until_so(self, condition: Callable[[], bool]) -> None:
+        """So it is with the votes that were cast."""
         async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: len(self.votes) >= count)
+            await self._news.wait_for(condition)
 
     # gitaly.RefTransaction
 
@@ -177,6 +182,8 @@ class Praefect:
         digest = request.reference_updates_hash
         self.votes.append(Cast(request.node, phase, digest.hex(), request.transaction_id, metadata))
         scripted = self.script.get(len(self.votes), self.otherwise)
+        if self.silent == (request.node, phase):
+            scripted = HOLD
         await self._tell()
         if self.status is not None:
             await context.abort(*self.status)

@@ -1,5 +1,6 @@
 """Pushes to three nodes at once: all of them do the same, or those that differ are found out."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha1
@@ -202,3 +203,23 @@ async def test_a_primary_that_has_fallen_behind_changes_nothing_anywhere(stage: 
     assert "refs/heads/main" not in stage.references("node-1")
     assert stage.references("node-2")["refs/heads/main"] == "base"
     assert stage.references("node-3")["refs/heads/main"] == "base"
+
+
+@pytest.mark.parametrize(
+    ("phase", "commit"), [("SYNCHRONIZED", "base"), ("PREPARED", "base"), ("COMMITTED", "b1")]
+)
+async def test_a_primary_that_dies_leaves_all_nodes_alike(
+    stage: Stage, phase: str, commit: str
+) -> None:
+    praefect = stage.cluster.praefect
+    praefect.silent = ("node-1", phase)
+    pushing = asyncio.create_task(stage.way.push("b1:main"))
+    await praefect.until_so(
+        lambda: all(phase in [x for x, _ in stage.votes(name)] for name in NAMES)
+    )
+    stage.cluster.members["node-1"].link.vanish()
+    pushed = await pushing
+    assert pushed.code != 0
+    assert pushed.statuses["node-1"][0] == "UNAVAILABLE"
+    await stage.quiet()
+    assert stage.everywhere() == {"refs/heads/main": commit, "refs/heads/side": "base"}

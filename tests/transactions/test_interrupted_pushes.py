@@ -1,7 +1,6 @@
 """Pushes that lose somebody in the middle of a vote: references are old or new, never between."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,24 +8,16 @@ from pathlib import Path
 import pytest
 
 from gitaly._pb.shared_pb2 import Repository
-from tests.e2e.node_process import NodeProcess
 from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.nodes import run_git
 from tests.transactions.praefect import HOLD, Link, Praefect, a_praefect
 from tests.transactions.pushing import Pushed, a_way
+from tests.transactions.reachable import Reachable
 from tests.transport.wires import until
 
 REPOSITORY = Repository(storage_name="default", relative_path="a.git", gl_repository="project-1")
 PREPARED, COMMITTED = 3, 4  # numbers of votes; before them the hooks', after them the others
 LAST = 6
-
-
-class Reachable(NodeProcess):
-    """A node in a process of its own, as Praefect connects to it."""
-
-    def connect(self, kind: str = "tcp") -> socket.socket:
-        assert kind == "tcp"
-        return socket.create_connection(("127.0.0.1", self.tcp))
 
 
 @dataclass

@@ -1,29 +1,16 @@
 """A node that is killed while it waits for the others: after its start, all or nothing is there."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from gitaly._pb.repository_pb2 import CreateRepositoryResponse, RemoveRepositoryResponse
-from tests.e2e.node_process import NodeProcess
 from tests.git.support import Bare
 from tests.transactions.cluster import CREATE, PATH, REMOVE, creation, removal
 from tests.transactions.praefect import HOLD, Praefect, a_praefect, header
-
-
-class Reachable(NodeProcess):
-    """A node of its own process, as Praefect connects to it."""
-
-    def connect(self, kind: str = "tcp") -> socket.socket:
-        assert kind == "tcp"
-        return socket.create_connection(("127.0.0.1", self.tcp))
-
-    @property
-    def repository(self) -> Path:
-        return self.storage / PATH
+from tests.transactions.reachable import Reachable
 
 
 @pytest.fixture
@@ -66,12 +53,12 @@ async def test_a_node_killed_in_a_creation(
 
     await asyncio.to_thread(node.start)
 
-    assert (node.repository / "HEAD").exists() is is_there
+    assert (node.storage / PATH / "HEAD").exists() is is_there
     if not is_there:
         assert await create(praefect, node) == ("OK", "")
-    assert Bare(str(node.repository)).git("fsck") == ""
+    assert Bare(str(node.storage / PATH)).git("fsck") == ""
     assert await remove(praefect, node) == ("OK", "")
-    assert not node.repository.exists()
+    assert not (node.storage / PATH).exists()
 
 
 @pytest.mark.parametrize(
@@ -89,8 +76,8 @@ async def test_a_node_killed_in_a_removal(
 
     await asyncio.to_thread(node.start)
 
-    assert (node.repository / "HEAD").exists() is is_there
+    assert (node.storage / PATH / "HEAD").exists() is is_there
     if is_there:
-        assert Bare(str(node.repository)).git("fsck") == ""
+        assert Bare(str(node.storage / PATH)).git("fsck") == ""
         assert await remove(praefect, node) == ("OK", "")
     assert await create(praefect, node) == ("OK", "")

@@ -13,7 +13,7 @@ from gitaly.storage import Phase, VoteFailed
 from gitaly.transactions import Transaction, TransactionAborted, TransactionStopped
 from tests.transactions.conftest import Polling, a_polling
 from tests.transactions.praefect import HOLD, Cast
-from tests.transport.wires import until
+from tests.transport.wires import no_descriptors, until
 
 DIGEST = bytes(range(20))
 
@@ -243,3 +243,12 @@ async def test_connections_that_come_and_go_leave_nothing_behind(polling: Pollin
         await visit()
     await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
     assert len(polling.backchannels) == 0
+
+
+async def test_a_node_without_descriptors_cannot_vote_at_first(polling: Polling) -> None:
+    manager, transaction = polling.manager(), polling.transaction()
+    with no_descriptors(), pytest.raises(errors.Unavailable) as caught:
+        await manager.vote(transaction, Phase.PREPARED, DIGEST)
+    assert caught.value.message == "open backchannel: Too many open files"
+    await manager.vote(transaction, Phase.PREPARED, DIGEST)
+    assert [vote.phase for vote in polling.praefect.votes] == ["PREPARED"]

@@ -1,4 +1,4 @@
-"""Custom hooks as tar archives, under all the names of their calls."""
+"""The calls of RepositoryService that carry custom hooks as tar archives, under all their names."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ SetRequest = SetCustomHooksRequest | RestoreCustomHooksRequest
 
 
 class CustomHooksServicer:
-    """Hands custom hooks out and installs them."""
+    """What RepositoryService does about custom hooks."""
 
     SERVICE = "gitaly.RepositoryService"
 

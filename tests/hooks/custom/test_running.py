@@ -13,8 +13,8 @@ from gitaly.hooks.custom import CustomHookFailed, HookTimedOut, find_hooks, inst
 from gitaly.hooks.output import Collected
 from gitaly.hooks.push import Push
 from gitaly.storage import Repository
-from tests.hooks.custom.conftest import Log, MakeHooks
 from tests.hooks.custom.scripts import write_hook
+from tests.hooks.fixtures import Log, MakeHooks
 from tests.transport.wires import until
 
 
@@ -202,12 +202,12 @@ async def test_a_directory_that_cannot_be_read_is_a_failure(
 
 
 async def test_each_run_is_logged_with_its_end_and_the_first_lines_of_its_complaints(
-    custom: Path, push: Push, make_hooks: MakeHooks, log: Log
+    custom: Path, push: Push, make_hooks: MakeHooks, journal: Log
 ) -> None:
     hook = write_hook(custom / "update", "seq 100 >&2; exit 4")
     with pytest.raises(CustomHookFailed):
         await make_hooks().run("update", push, Collected(), stdin=b"")
-    [line] = log.lines("custom hook finished")
+    [line] = journal.lines("custom hook finished")
     del line["time"], line["pid"], line["duration_ms"]
     assert line == {
         "msg": "custom hook finished",
@@ -222,7 +222,7 @@ async def test_each_run_is_logged_with_its_end_and_the_first_lines_of_its_compla
 
 
 async def test_a_push_that_is_given_up_ends_its_hook(
-    custom: Path, push: Push, make_hooks: MakeHooks, log: Log
+    custom: Path, push: Push, make_hooks: MakeHooks, journal: Log
 ) -> None:
     write_hook(custom / "pre-receive", "echo begun; exec sleep 1000")
     output = Collected()
@@ -231,4 +231,4 @@ async def test_a_push_that_is_given_up_ends_its_hook(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert log.lines("custom hook finished")[0]["exit_status"] == "stopped"
+    assert journal.lines("custom hook finished")[0]["exit_status"] == "stopped"

@@ -29,7 +29,7 @@ class Log:
 
 
 @pytest.fixture
-def log() -> Log:
+def journal() -> Log:
     return Log()
 
 
@@ -79,12 +79,14 @@ MakeHooks = Callable[..., CustomHooks]
 
 
 @pytest.fixture
-def make_hooks(processes: Processes, blocking: Blocking, log: Log, global_hooks: Path) -> MakeHooks:
+def make_hooks(
+    processes: Processes, blocking: Blocking, journal: Log, global_hooks: Path
+) -> MakeHooks:
     def make(seconds: float = 20) -> CustomHooks:
         return CustomHooks(
             processes,
             blocking,
-            log.logger,
+            journal.logger,
             environment={"PATH": os.environ["PATH"], "HOME": "/h", "SECRET": "of the node"},
             git_directory="/opt/git/bin",
             global_directory=str(global_hooks),
