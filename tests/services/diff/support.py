@@ -1,5 +1,6 @@
 """Repositories whose trees are written as dictionaries."""
 
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,19 @@ class Asked:
 
     def blob(self, content: str) -> str:
         return self.bare.git("hash-object", "-w", "--stdin", data=content)
+
+    def raw(self, kind: str, data: bytes) -> str:
+        """Any object."""
+        return (
+            subprocess.run(
+                ["git", "--git-dir", self.bare.path, "hash-object", "-w", "--stdin", "-t", kind],
+                input=data,
+                check=True,
+                capture_output=True,
+            )
+            .stdout.decode()
+            .strip()
+        )
 
     def id(self, revision: str) -> str:
         return self.bare.git("rev-parse", revision)
