@@ -1,7 +1,7 @@
 """Repositories whose trees are written as dictionaries."""
 
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.git.support import Bare, run_git
 from tests.storage.support import message
 
 CALL: Any = None  # none of these calls looks at it
-Files = dict[str, str | bytes | tuple[str, str]]
+Files = Mapping[str, str | bytes | tuple[str, str]]
 
 
 class Asked:

@@ -240,7 +240,7 @@ async def test_attributes_do_not_count_for_raw_info(servicer: DiffServicer, aske
 
 
 async def test_submodules_are_told_by_their_commits(servicer: DiffServicer, asked: Asked) -> None:
-    modes = {"old_mode": 0o160000, "new_mode": 0o160000}
+    modes: dict[str, Any] = {"old_mode": 0o160000, "new_mode": 0o160000}
     [found] = await ask(servicer, asked, raw_info=[info(M, "1" * 40, "2" * 40, **modes)])
     assert found.patch == (
         f"@@ -1 +1 @@\n-Subproject commit {'1' * 40}\n+Subproject commit {'2' * 40}\n".encode()
