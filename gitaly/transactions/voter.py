@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from gitaly.errors import Aborted, FailedPrecondition, prefixed
 from gitaly.storage import Phase, voting
 from gitaly.transactions import ballots
 from gitaly.transactions.errors import TransactionAborted, TransactionStopped
-from gitaly.transactions.manager import TransactionManager
 from gitaly.transactions.metadata import Transaction
 
 # States in which a reference-transaction hook votes. The hook programs don't ask in "preparing",
@@ -23,11 +22,23 @@ PHASE_OF_STATE: Final[Mapping[str, Phase]] = MappingProxyType(
 )
 
 
+class Poll(Protocol):
+    """Where votes are cast; a node's is its `TransactionManager`."""
+
+    async def vote(self, transaction: Transaction, phase: Phase, digest: bytes) -> None:
+        """Cast a vote of 20 bytes and wait for the others. Raises NodeError."""
+        ...
+
+    async def stop(self, transaction: Transaction) -> None:
+        """Let nobody agree any more. Raises NodeError."""
+        ...
+
+
 class Voter:
     """Casts the votes of one call, of its git children's hooks, or none."""
 
-    def __init__(self, manager: TransactionManager, transaction: Transaction | None) -> None:
-        self._manager = manager
+    def __init__(self, poll: Poll, transaction: Transaction | None) -> None:
+        self._poll = poll
         self.transaction = transaction
 
     @property
@@ -36,9 +47,9 @@ class Voter:
         return self.transaction is None or self.transaction.primary
 
     async def vote(self, phase: Phase, digest: bytes) -> None:
-        """Cast a vote and wait for the quorum. Raises as `TransactionManager.vote`."""
+        """Cast a vote and wait for the quorum. Raises as `Poll.vote`."""
         if self.transaction is not None:
-            await self._manager.vote(self.transaction, phase, digest)
+            await self._poll.vote(self.transaction, phase, digest)
 
     async def synchronize(self, hook: str) -> None:
         """Wait until the primary has run a hook: "pre-receive", "update" or "post-receive".
@@ -69,7 +80,7 @@ class Voter:
     async def stop(self) -> None:
         """Tell the other nodes that a hook has refused the change. Raises NodeError."""
         if self.transaction is not None:
-            await self._manager.stop(self.transaction)
+            await self._poll.stop(self.transaction)
 
     async def conclude(self) -> None:
         """The vote that ends every push, also one of which git has refused all references.

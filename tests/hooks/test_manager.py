@@ -3,33 +3,33 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from gitaly.hooks.voting import VotePhase, Voter, nobody_votes, reference_digest
 
 from gitaly.errors import Aborted, Internal, NodeError
-from gitaly.hooks import Requested, TransactionDetails, UserDetails
+from gitaly.hooks import Requested, UserDetails
 from gitaly.hooks.authority import NotAllowed, NotCounted
 from gitaly.hooks.custom import CustomHookFailed
 from gitaly.hooks.manager import HookManager
 from gitaly.hooks.output import Collected, Output
 from gitaly.hooks.push import Push, changes_of
-from gitaly.storage import Repository
+from gitaly.storage import Phase, Repository
+from gitaly.transactions import Transaction, Voter
 from tests.hooks.custom.scripts import write_hook
 from tests.hooks.fixtures import Log, MakeHooks
 
 ZERO, ONE = "0" * 40, "1" * 40
 CHANGES = f"{ZERO} {ONE} refs/heads/main\n".encode()
-TRANSACTION = TransactionDetails(id=7, node="node-1", primary=True)
+TRANSACTION = Transaction(id=7, node="node-1", primary=True)
 
 
 @dataclass
 class Witness:
-    """An authority and a voter that agree with everything, and remember who came when."""
+    """An authority and a poll that agree with everything, and remember who came when."""
 
     seen: list[str] = field(default_factory=list)
-    is_primary: bool = True
     against: str = ""  # what it does not agree with
 
     def _see(self, what: str) -> None:
@@ -55,12 +55,12 @@ class Witness:
         self._see("end")
         await output.stdout(b"told\n")
 
-    async def vote(self, phase: VotePhase, digest: bytes) -> None:
+    async def vote(self, _: Transaction, phase: Phase, digest: bytes) -> None:
         self._see(f"{phase.name} {digest.hex()}")
         if self.against == phase.name:
             raise Aborted("transaction was aborted")
 
-    async def stop(self) -> None:
+    async def stop(self, _: Transaction) -> None:
         self._see("stop")
 
 
@@ -70,10 +70,7 @@ Make = Callable[[Witness], HookManager]
 @pytest.fixture
 def make(make_hooks: MakeHooks, journal: Log) -> Make:
     def made(witness: Witness) -> HookManager:
-        def voter_of(transaction: TransactionDetails | None) -> Voter:
-            return nobody_votes(None) if transaction is None else witness
-
-        return HookManager(witness, make_hooks(), voter_of, journal.logger)
+        return HookManager(witness, make_hooks(), partial(Voter, witness), journal.logger)
 
     return made
 
@@ -135,7 +132,8 @@ async def test_what_is_not_counted_is_refused_without_words(push: Push, make: Ma
 
 
 async def test_a_node_that_is_not_the_primary_only_votes(push: Push, make: Make) -> None:
-    witness = Witness(is_primary=False, against="allow")
+    witness = Witness(against="allow")
+    push = replace(push, transaction=Transaction(id=7, node="node-1", primary=False))
     write_hook(hooks_of(push) / "pre-receive", "exit 1")
     write_hook(hooks_of(push) / "update", "exit 1")
     write_hook(hooks_of(push) / "post-receive", "exit 1")
@@ -193,16 +191,6 @@ async def test_states_of_a_reference_transaction_are_voted_on(
     await make(witness).reference_transaction(push, state, CHANGES)
     expected = [f"{vote} {hashlib.sha1(CHANGES).hexdigest()}"] if vote else []
     assert witness.seen == expected
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [b"", f"{ZERO} {ZERO} refs/heads/a\n{ZERO} {ZERO} refs/heads/b\n".encode()],
-    ids=["none", "force deletions"],
-)
-def test_what_only_packs_references_is_not_voted_on(changes: bytes) -> None:
-    assert reference_digest(changes) is None
-    assert reference_digest(changes + CHANGES) == hashlib.sha1(changes + CHANGES).digest()
 
 
 async def test_only_hooks_that_can_matter_are_wanted(push: Push, make: Make) -> None:

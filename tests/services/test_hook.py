@@ -16,7 +16,8 @@ from gitaly._pb.hook_pb2 import (
 from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import PostReceivePackRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest
-from gitaly.hooks import EVERY, Payload, TransactionDetails, UserDetails
+from gitaly.hooks import EVERY, Payload, UserDetails
+from gitaly.transactions import Transaction
 from tests.hooks.custom.scripts import write_hook
 from tests.hooks.gitlab.server import GitLabServer, Reply
 from tests.services.node_under_test import Answer, Node, Push, a_node_with_a_repository
@@ -30,7 +31,7 @@ USER = UserDetails(userid="user-1", username="jane", protocol="http", remote_ip=
 
 
 def environment(
-    user: UserDetails | None = USER, transaction: TransactionDetails | None = None
+    user: UserDetails | None = USER, transaction: Transaction | None = None
 ) -> list[str]:
     payload = Payload(
         requested_hooks=EVERY,
