@@ -19,6 +19,7 @@ from gitaly.git.grep import grep
 from gitaly.git.handles import Handles
 from gitaly.git.identity import Identity, parse_identity, parse_seconds
 from gitaly.git.invocation import NO_HOOKS, Hooks
+from gitaly.git.last_commits import last_commits
 from gitaly.git.mailmap import NO_MAILMAP, Mailmap
 from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.merge_base import merge_base
@@ -156,6 +157,7 @@ __all__ = [
     "is_valid_reference_name",
     "is_whole_object_id",
     "keep_inherited_descriptors",
+    "last_commits",
     "merge_base",
     "objects_size",
     "output_pieces",

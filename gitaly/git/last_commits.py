@@ -1,0 +1,188 @@
+"""Which commit changed each of several entries of a directory last: one walk for all of them.
+
+For each entry the answer is that of `git log -1 -- <entry>`: from a merge, the entry's history goes
+on with the first parent in which it is the same, and only if there is none, the merge changed it.
+Git walks and compares; here each commit hands its entries on to its parents, or keeps them.
+Source: git-log(1), History Simplification; git, builtin/last-modified.c.
+"""
+
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Final, NamedTuple
+
+from gitaly.git.command import Git
+from gitaly.git.paths import RepositoryPaths
+from gitaly.git.rev_list import git_lines
+
+# A walk for more entries than these looks at their whole directory: git compares each path with
+# each pathspec.
+PATHSPECS: Final = 64
+_HEADER: Final = b"commit "
+_FLAGS: Final = (
+    "--pretty=short",
+    "--no-abbrev-commit",
+    "--full-history",
+    "--parents",
+    "-m",
+    "--raw",
+    "--no-renames",
+    "-z",
+)
+
+
+class Change(NamedTuple):
+    """A commit, or one comparison of a merge."""
+
+    commit: bytes
+    parents: Sequence[bytes]  # the next ones that count: others lie between
+    compared_with: bytes | None  # None: with its only parent, or it is the first commit
+    paths: Collection[bytes]
+
+
+class ChangeParser:
+    """Reads what `git log` writes with _FLAGS, token by token, however many come at once.
+
+    A token is `commit <id> <parents>[ (from <parent>)]\\n…`, whose last line may already be the
+    first `:<modes> <ids> <status>`; after each of those comes a path.
+    """
+
+    def __init__(self) -> None:
+        self._header: bytes | None = None
+        self._paths: list[bytes] = []
+        self._is_path_next = False
+
+    def receive(self, tokens: Iterable[bytes]) -> Iterator[Change]:
+        """The changes that are complete: each one is when the next begins."""
+        for token in tokens:
+            if self._is_path_next:
+                self._paths.append(token)
+                self._is_path_next = False
+                continue
+            if token.startswith(_HEADER):
+                yield from self.finish()
+                self._header, _, rest = token.partition(b"\n")
+                token = rest.rpartition(b"\n")[2]  # noqa: PLW2901 - what is left of it
+            self._is_path_next = token.startswith(b":")
+
+    def finish(self) -> Iterator[Change]:
+        """The last one."""
+        if self._header is not None:
+            ids, _, compared = self._header.removeprefix(_HEADER).partition(b" (from ")
+            commit, *parents = ids.split()
+            yield Change(commit, parents, compared.rstrip(b")") or None, self._paths)
+        self._header, self._paths = None, []
+
+
+class _Known(NamedTuple):
+    parents: Sequence[bytes]
+    changed: dict[bytes, set[bytes]]  # in comparison with a parent; without: the same
+
+
+class LastCommits:
+    """Hands entries from commit to commit. Takes changes in any order, if the first is the tip."""
+
+    def __init__(self, entries: Collection[bytes], directory: bytes) -> None:
+        """`entries`: whole paths in one `directory`, which ends with a slash or is empty."""
+        self.found: dict[bytes, bytes] = {}  # entry: commit
+        self._open = set(entries)
+        self._start = len(directory)
+        self._waiting: dict[bytes, set[bytes]] | None = None  # entries by the commit to look at
+        self._known: dict[bytes, _Known] = {}
+        self._last: bytes | None = None  # whose comparisons may not be complete
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all entries are found."""
+        return not self._open
+
+    def add(self, change: Change) -> None:
+        """What git says next."""
+        if change.commit != self._last:
+            self.settle()
+            self._last = change.commit
+            self._known[change.commit] = _Known(change.parents, {})
+            if self._waiting is None:
+                self._waiting = {change.commit: set(self._open)}
+        compared = change.compared_with or (change.parents[0] if change.parents else b"")
+        touched = {self._entry_of(path) for path in change.paths} & self._open
+        if touched:
+            self._known[change.commit].changed.setdefault(compared, set()).update(touched)
+
+    def settle(self) -> None:
+        """All about the last commit is said."""
+        ready = [self._last] if self._last is not None else []
+        while ready:
+            ready += self._handed_on(ready.pop())
+
+    def _handed_on(self, commit: bytes) -> list[bytes]:
+        """Give a commit's entries to its parents; which of those are known already."""
+        assert self._waiting is not None
+        entries = self._waiting.pop(commit, None)
+        if not entries:
+            return []
+        known = self._known[commit]
+        ready = []
+        for parent in known.parents:
+            same = entries - known.changed.get(parent, set())
+            if same:
+                self._waiting.setdefault(parent, set()).update(same)
+                entries -= same
+                if parent in self._known:
+                    ready.append(parent)
+        self.found.update(dict.fromkeys(entries, commit))
+        self._open -= entries
+        return ready
+
+    def _entry_of(self, path: bytes) -> bytes:
+        end = path.find(b"/", self._start)
+        return path if end < 0 else path[:end]
+
+
+async def last_commits(
+    git: Git,
+    repository: RepositoryPaths,
+    revision: bytes,
+    entries: Sequence[bytes],
+    directory: bytes,
+) -> dict[bytes, bytes]:
+    """The ids of the commits by the paths of the entries; those that no commit has are missing.
+
+    `directory` holds all entries; it ends with a slash, or is empty for the root.
+    Raises GitFailed.
+    """
+    last = LastCommits(entries, directory)
+    async with aclosing(_changes(git, repository, revision, entries, directory)) as changes:
+        async for change in changes:
+            last.add(change)
+            if last.is_complete:
+                break
+        else:
+            last.settle()
+    return last.found
+
+
+async def _changes(
+    git: Git,
+    repository: RepositoryPaths,
+    revision: bytes,
+    entries: Sequence[bytes],
+    directory: bytes,
+) -> AsyncGenerator[Change, None]:
+    paths = entries if len(entries) <= PATHSPECS else [directory] if directory else []
+    parser = ChangeParser()
+    tokens = git_lines(
+        git,
+        "log",
+        repository,
+        flags=_FLAGS,
+        args=[revision],
+        paths=paths,
+        has_literal_paths=True,
+        separator=b"\0",
+    )
+    async with aclosing(tokens):
+        async for some in tokens:
+            for change in parser.receive(some):
+                yield change
+    for change in parser.finish():
+        yield change
