@@ -22,6 +22,7 @@ _FLAGS: Final = (
     "--pretty=short",
     "--no-abbrev-commit",
     "--full-history",
+    "--topo-order",  # without, clocks that go wrong make git lose parents
     "--parents",
     "-m",
     "--raw",
@@ -73,13 +74,8 @@ class ChangeParser:
         self._header, self._paths = None, []
 
 
-class _Known(NamedTuple):
-    parents: Sequence[bytes]
-    changed: dict[bytes, set[bytes]]  # in comparison with a parent; without: the same
-
-
 class LastCommits:
-    """Hands entries from commit to commit. Takes changes in any order, if the first is the tip."""
+    """Hands entries from commit to commit. Takes changes in topological order, the tip first."""
 
     def __init__(self, entries: Collection[bytes], directory: bytes) -> None:
         """`entries`: whole paths in one `directory`, which ends with a slash or is empty."""
@@ -87,8 +83,9 @@ class LastCommits:
         self._open = set(entries)
         self._start = len(directory)
         self._waiting: dict[bytes, set[bytes]] | None = None  # entries by the commit to look at
-        self._known: dict[bytes, _Known] = {}
-        self._last: bytes | None = None  # whose comparisons may not be complete
+        self._commit: bytes | None = None
+        self._parents: Sequence[bytes] = ()
+        self._changed: dict[bytes, set[bytes]] = {}  # in comparison with a parent; else: the same
 
     @property
     def is_complete(self) -> bool:
@@ -97,41 +94,26 @@ class LastCommits:
 
     def add(self, change: Change) -> None:
         """What git says next."""
-        if change.commit != self._last:
+        if change.commit != self._commit:
             self.settle()
-            self._last = change.commit
-            self._known[change.commit] = _Known(change.parents, {})
+            self._commit, self._parents, self._changed = change.commit, change.parents, {}
             if self._waiting is None:
                 self._waiting = {change.commit: set(self._open)}
         compared = change.compared_with or (change.parents[0] if change.parents else b"")
-        touched = {self._entry_of(path) for path in change.paths} & self._open
-        if touched:
-            self._known[change.commit].changed.setdefault(compared, set()).update(touched)
+        self._changed[compared] = {self._entry_of(path) for path in change.paths}
 
     def settle(self) -> None:
-        """All about the last commit is said."""
-        ready = [self._last] if self._last is not None else []
-        while ready:
-            ready += self._handed_on(ready.pop())
-
-    def _handed_on(self, commit: bytes) -> list[bytes]:
-        """Give a commit's entries to its parents; which of those are known already."""
-        assert self._waiting is not None
-        entries = self._waiting.pop(commit, None)
-        if not entries:
-            return []
-        known = self._known[commit]
-        ready = []
-        for parent in known.parents:
-            same = entries - known.changed.get(parent, set())
+        """All about the last commit is said: give its entries to its parents."""
+        if self._commit is None or self._waiting is None:
+            return
+        entries = self._waiting.pop(self._commit, set())
+        for parent in self._parents:
+            same = entries - self._changed.get(parent, set())
             if same:
                 self._waiting.setdefault(parent, set()).update(same)
                 entries -= same
-                if parent in self._known:
-                    ready.append(parent)
-        self.found.update(dict.fromkeys(entries, commit))
+        self.found.update(dict.fromkeys(entries, self._commit))
         self._open -= entries
-        return ready
 
     def _entry_of(self, path: bytes) -> bytes:
         end = path.find(b"/", self._start)
