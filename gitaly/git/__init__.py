@@ -11,6 +11,7 @@ from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
 from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.default_config import EMPTY_TREE
+from gitaly.git.entry_history import last_commits
 from gitaly.git.exit_status import Exit
 from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
@@ -19,7 +20,6 @@ from gitaly.git.grep import grep
 from gitaly.git.handles import Handles
 from gitaly.git.identity import Identity, parse_identity, parse_seconds
 from gitaly.git.invocation import NO_HOOKS, Hooks
-from gitaly.git.last_commits import last_commits
 from gitaly.git.mailmap import NO_MAILMAP, Mailmap
 from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.merge_base import merge_base

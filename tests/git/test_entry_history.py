@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gitaly.git import Git, GitFailed
-from gitaly.git.last_commits import Change, ChangeParser, last_commits
+from gitaly.git.entry_history import Change, ChangeParser, last_commits
 from tests.git.support import Bare, bare
 
 
@@ -46,12 +46,20 @@ def history(repository: Bare, seed: int) -> None:
     repository.git("fast-import", "--quiet", "--force", data="".join(stream))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("has_graph", [False, True])
+@pytest.mark.parametrize("together", [3, 300])
 @pytest.mark.parametrize("directory", ["", "dir/", "dir/sub/"])
 async def test_each_entry_gets_what_a_log_of_its_own_would_find(
-    git: Git, tmp_path: Path, seed: int, has_graph: bool, directory: str
+    git: Git,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    has_graph: bool,
+    together: int,
+    directory: str,
 ) -> None:
+    monkeypatch.setattr("gitaly.git.entry_history.COMMITS_TOGETHER", together)
     repository = bare(tmp_path)
     history(repository, seed)
     if has_graph:
