@@ -161,7 +161,7 @@ class History(CommitReading):
             to_skip -= len(records) - len(part)
             for start in range(0, len(part), TOGETHER):
                 some = part[start : start + TOGETHER]
-                found = await self._commits.find_many(
+                found = await self._commits.read_many(
                     repository, [record.object_id for record in some], mailmap
                 )
                 commits = []

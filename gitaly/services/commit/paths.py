@@ -92,7 +92,7 @@ class Paths(CommitReading):
             if lost is not None:
                 raise Internal(f"commit not resolved for {go_quoted(lost)}")
             ids = [last[path] for path in some]
-            found = await self._commits.find_many(repository, ids, mailmap)
+            found = await self._commits.read_many(repository, ids, mailmap)
             yield [
                 CommitForTree(path_bytes=path, commit=commit)
                 for path, commit in zip(some, found, strict=True)

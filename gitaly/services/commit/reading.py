@@ -47,7 +47,7 @@ class CommitReading:
         async for batch in ids:
             for start in range(0, len(batch), TOGETHER):
                 part = batch[start : start + TOGETHER]
-                found = await self._commits.find_many(repository, part, mailmap)
+                found = await self._commits.read_many(repository, part, mailmap)
                 commits = [commit for commit in found if commit is not None]
                 if len(commits) != len(part):
                     raise Internal("object not found")
