@@ -29,6 +29,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
@@ -47,7 +48,9 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.commit import CommitServicer
+from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
@@ -59,6 +62,8 @@ from gitaly.services.repository import (
     AttributesServicer,
     ConsistencyServicer,
     ExportServicer,
+    LicenseServicer,
+    RawChangesServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
     RepositoryServicer,
@@ -175,6 +180,7 @@ def _handlers(
 ) -> Router:
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
+    limiting.warn_of_unknown({method.path for method in methods})
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     steps = Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
@@ -223,6 +229,8 @@ def _servicers(
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
     yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
+    yield from _comparers(storages, git, objects, blocking)
+    yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
         binary=git.binary,
@@ -259,8 +267,16 @@ def _repository_readers(
     yield AttributesServicer(storages, git, objects, blocking)
     yield ConsistencyServicer(storages, git)
     yield ExportServicer(storages, git, blocking, logger)
+    yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
     yield ReachabilityServicer(storages, git)
     yield SearchServicer(storages, git)
+
+
+def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
+    """What tells differences."""
+    diffs = Diffs(git, HeadAttributes(git, objects))
+    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
 
 
 def _standard() -> Iterator[Method]:

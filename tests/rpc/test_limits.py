@@ -261,6 +261,7 @@ async def test_a_server_stream_holds_its_place_to_its_end(serve: Serve) -> None:
         answers = await asyncio.gather(first, second)
     assert (refused.code, refused.messages) == ("RESOURCE_EXHAUSTED", [])
     assert [len(answer.messages) for answer in answers] == [1, 1]
+    assert [answer.trailers["x-gitaly-cost"] for answer in answers] == ["2", "2"]
 
 
 async def test_a_client_stream_takes_its_place_at_its_first_message(serve: Serve) -> None:

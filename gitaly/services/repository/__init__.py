@@ -5,7 +5,9 @@ from gitaly.services.repository.attributes import AttributesServicer
 from gitaly.services.repository.consistency import ConsistencyServicer
 from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
+from gitaly.services.repository.license import LicenseServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
+from gitaly.services.repository.raw_changes import RawChangesServicer
 from gitaly.services.repository.reachability import ReachabilityServicer
 from gitaly.services.repository.search import SearchServicer
 
@@ -14,6 +16,8 @@ __all__ = [
     "AttributesServicer",
     "ConsistencyServicer",
     "ExportServicer",
+    "LicenseServicer",
+    "RawChangesServicer",
     "ReachabilityServicer",
     "RepositoryInformationServicer",
     "RepositoryServicer",
