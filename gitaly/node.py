@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
+    Formats,
     Git,
     GitObjects,
     GitReferences,
@@ -228,8 +229,16 @@ def _servicers(
     yield from _repository_readers(storages, git, objects, blocking, logger)
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
-    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
-    yield from _comparers(storages, git, objects, blocking)
+    attributes = HeadAttributes(git, objects)
+    yield CommitServicer(
+        storages,
+        git,
+        objects=objects,
+        references=references,
+        attributes=attributes,
+        registry=registry,
+    )
+    yield from _comparers(storages, Diffs(git, attributes), git.formats, objects, blocking)
     yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
@@ -272,11 +281,12 @@ def _repository_readers(
     yield SearchServicer(storages, git)
 
 
-def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
+def _comparers(
+    storages: Storages, diffs: Diffs, formats: Formats, objects: Objects, blocking: Blocking
+) -> Iterator[Any]:
     """What tells differences."""
-    diffs = Diffs(git, HeadAttributes(git, objects))
-    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
-    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
+    yield DiffServicer(storages, diffs, objects=objects, formats=formats, blocking=blocking)
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=formats)
 
 
 def _standard() -> Iterator[Method]:

@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gitaly.git import CatfilePool, Git, GitObjects, Handles, InProcessObjects, Objects
+from gitaly.git.diffs import HeadAttributes
 from gitaly.git.references import References
 from gitaly.services.commit import CommitServicer
 from gitaly.storage import Storages
@@ -41,7 +42,12 @@ def commits(
     storages: Storages, git: Git, objects: Objects, references: References
 ) -> CommitServicer:
     return CommitServicer(
-        storages, git, objects=objects, references=references, registry=CollectorRegistry()
+        storages,
+        git,
+        objects=objects,
+        references=references,
+        attributes=HeadAttributes(git, objects),
+        registry=CollectorRegistry(),
     )
 
 

@@ -14,6 +14,7 @@ from gitaly._pb.commit_pb2 import (
     CountCommitsRequest,
     CountDivergingCommitsRequest,
     FilterShasWithSignaturesRequest,
+    FindCommitsRequest,
     GetCommitMessagesRequest,
     GetCommitSignaturesRequest,
     GetCommitSignaturesResponse,
@@ -284,6 +285,24 @@ async def test_statistics_count_lines_and_files(commits: CommitServicer, history
     with pytest.raises(Internal) as caught:
         await stats(b"none")
     assert caught.value.message == "object not found"
+
+
+async def test_attributes_of_head_say_what_is_binary(
+    commits: CommitServicer, history: History
+) -> None:
+    one = history.commit(files={"a": "1\n", "b": "1\n"})
+    two = history.commit(files={"a": "1\n2\n", "b": "1\n2\n"})
+    history.commit(files={".gitattributes": "a -diff\n"})
+    request = CommitStatsRequest(repository=message(), revision=two.encode())
+    assert await commits.CommitStats(request, CALL) == CommitStatsResponse(
+        oid=two, additions=1, files=2
+    )
+    listed = FindCommitsRequest(
+        repository=message(), revision=two.encode(), limit=2, include_shortstat=True
+    )
+    [answer] = await all_of(commits.FindCommits(listed, CALL))
+    assert [commit.id for commit in answer.commits] == [two, one]
+    assert [commit.short_stats.additions for commit in answer.commits] == [1, 1]
 
 
 async def test_a_repository_that_is_not_there_is_not_found(commits: CommitServicer) -> None:
