@@ -86,12 +86,18 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     git, storages, blocking = means.git, means.upkeep.storages, means.upkeep.blocking
     references = InProcessReferences(handles, GitReferences(git))
     objects = InProcessObjects(handles, GitObjects(git, means.catfiles))
-    diffs = Diffs(git, HeadAttributes(git, objects))
+    attributes = HeadAttributes(git, objects)
+    diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
     yield ArchiveServicer(storages, git, objects)
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
-        storages, git, objects=objects, references=references, registry=means.registry
+        storages,
+        git,
+        objects=objects,
+        references=references,
+        attributes=attributes,
+        registry=means.registry,
     )
     yield ConsistencyServicer(storages, git)
     yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)

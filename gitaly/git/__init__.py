@@ -11,6 +11,7 @@ from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
 from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.default_config import EMPTY_TREE
+from gitaly.git.entry_history import last_commits
 from gitaly.git.exit_status import Exit
 from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
@@ -156,6 +157,7 @@ __all__ = [
     "is_valid_reference_name",
     "is_whole_object_id",
     "keep_inherited_descriptors",
+    "last_commits",
     "merge_base",
     "objects_size",
     "output_pieces",
