@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from grpc_health.v1 import health_pb2
@@ -49,6 +49,7 @@ from gitaly.services.repository import (
     AttributesServicer,
     ConsistencyServicer,
     ExportServicer,
+    LfsFilter,
     LicenseServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
@@ -197,6 +198,7 @@ def _servicers(
     yield RepositoryInformationServicer(
         storages, references=references, formats=git.formats, blocking=blocking
     )
+    yield ArchiveServicer(storages, git, objects, _lfs_filter(config))
     yield from _repository_readers(storages, git, objects, blocking, logger)
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
@@ -233,13 +235,19 @@ def _repository_readers(
     storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
 ) -> Iterator[Any]:
     """What RepositoryService tells of a repository's content."""
-    yield ArchiveServicer(storages, git, objects)
     yield AttributesServicer(storages, git, objects, blocking)
     yield ConsistencyServicer(storages, git)
     yield ExportServicer(storages, git, blocking, logger)
     yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
     yield ReachabilityServicer(storages, git)
     yield SearchServicer(storages, git)
+
+
+def _lfs_filter(config: Config) -> LfsFilter | None:
+    if not config.gitlab.url:
+        return None
+    paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
+    return LfsFilter(asdict(config.gitlab), paths)
 
 
 def _standard() -> Iterator[Method]:

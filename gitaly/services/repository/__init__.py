@@ -5,6 +5,7 @@ from gitaly.services.repository.attributes import AttributesServicer
 from gitaly.services.repository.consistency import ConsistencyServicer
 from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
+from gitaly.services.repository.lfs import LfsFilter
 from gitaly.services.repository.license import LicenseServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
 from gitaly.services.repository.reachability import ReachabilityServicer
@@ -15,6 +16,7 @@ __all__ = [
     "AttributesServicer",
     "ConsistencyServicer",
     "ExportServicer",
+    "LfsFilter",
     "LicenseServicer",
     "ReachabilityServicer",
     "RepositoryInformationServicer",
