@@ -25,12 +25,22 @@ from gitaly.git import (
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
+    cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
+from gitaly.rpc import (
+    Authenticator,
+    AuthPolicy,
+    Call,
+    Method,
+    RunningReads,
+    method_of,
+    node_services,
+)
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
@@ -112,7 +122,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
-    handlers = _handlers(config, servicers, connections, running, registry, logger)
+    limiting = Limiting(config, registry, logger)
+    reads = _reads(config, upkeep.blocking)
+    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
+    handlers = _handlers(config, servicers, connections, running, limiting, reads, registry, logger)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -157,6 +170,8 @@ def _handlers(
     servicers: Sequence[Any],
     connections: Connections,
     running: set[Call],
+    limiting: Limiting,
+    reads: RunningReads | None,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Router:
@@ -169,8 +184,16 @@ def _handlers(
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
+        limits=limiting.methods,
+        reads=reads,
     )
     return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+
+
+def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
+    if not config.load_shedder.enabled:
+        return None
+    return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
 def _servicers(
@@ -202,7 +225,7 @@ def _servicers(
     yield from _repository_readers(storages, git, objects, blocking, logger)
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
-    yield CommitServicer(storages, git, objects=objects, references=references)
+    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
     yield ServerServicer(
         storages,
         binary=git.binary,

@@ -12,6 +12,7 @@ from gitaly.errors import Cancelled, Internal, Unimplemented
 from gitaly.git.account import Account
 from gitaly.rpc.call import Call, Connection
 from gitaly.rpc.contract import Method
+from gitaly.rpc.cost import cost_metadata
 from gitaly.rpc.status import OK
 from gitaly.rpc.steps import Handler, Steps
 
@@ -67,7 +68,7 @@ def make_handlers(
     for method in methods:
         behaviour = _behaviour(method, servicers)
         inner = _serve(method, behaviour) if behaviour is not None else _refuse
-        handlers[method.path] = _grpc_handler(method, steps.around(inner), find_connection)
+        handlers[method.path] = _grpc_handler(method, steps.around(inner, method), find_connection)
     return Router(handlers)
 
 
@@ -94,7 +95,11 @@ class _RunningCall(Call):
         """The client's messages, parsed and counted one by one."""
         assert not isinstance(self.raw, bytes)
         async for raw in self.raw:
-            yield self.parse(raw)
+            is_first = self.first_request is None
+            request = self.parse(raw)
+            if is_first and self.admit is not None:
+                await self.admit(request)
+            yield request
 
     def parse(self, raw: bytes) -> Message:
         self.received_messages += 1
@@ -131,6 +136,8 @@ def _serve(method: Method, behaviour: Callable[..., Any]) -> Handler:
         else:
             assert isinstance(call.raw, bytes)
             argument = call.parse(call.raw)
+            if call.admit is not None:
+                await call.admit(argument)
         if not method.has_server_stream:
             call.reply = call.pack(await behaviour(argument, call))
             return
@@ -156,8 +163,11 @@ def _grpc_handler(
         await handler(call)
         if call.outcome.code is not OK:
             await context.abort(
-                call.outcome.code, call.outcome.message, call.outcome.trailing_metadata()
+                call.outcome.code,
+                call.outcome.message,
+                (*call.outcome.trailing_metadata(), *cost_metadata(call)),
             )
+        context.set_trailing_metadata(cost_metadata(call))
         return call.reply
 
     async def serve_stream(raw: bytes | AsyncIterable[bytes], context: Context) -> None:

@@ -12,18 +12,15 @@ def test_a_plain_node_leaves_nothing_out() -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("[adaptive_limiting]\nmemory_threshold = 0.5", "adaptive_limiting"),
         ("[archive_cache]\nenabled = true", "archive_cache"),
         ('[backup]\ngo_cloud_url = "gs://x"', "backup"),
         ('[bundle_uri]\ngo_cloud_url = "gs://x"', "bundle_uri"),
         ("[cgroups.repositories]\ncount = 1", "cgroups"),
         ("[cgroups]\nmemory_bytes = 1", "cgroups"),
-        ('[[concurrency]]\nrpc = "x"', "concurrency"),
         ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
         ('[git]\nsigning_key = "/k"', "git.signing_key"),
         ('[gitlab]\nurl = "http://x"', "gitlab"),
         ('[hooks]\ncustom_hooks_dir = "/h"', "hooks"),
-        ("[load_shedder]\nenabled = true", "load_shedder"),
         ('[logging]\nsentry_dsn = "https://x"', "logging.sentry_dsn"),
         ("[offloading]\nenabled = true", "offloading"),
         ("[pack_objects_cache]\nenabled = true", "pack_objects_cache"),
