@@ -16,6 +16,7 @@ from gitaly.storage.sizes import directory_size
 from gitaly.storage.snapshot import AlternatesUnusable, snapshot
 from gitaly.storage.tempdirs import sweep, temporary
 from gitaly.storage.votes import Phase, Vote
+from gitaly.storage.worktrees import clean_up_worktrees
 
 __all__ = [
     "AlreadyLocked",
@@ -38,6 +39,7 @@ __all__ = [
     "Vote",
     "access",
     "check_loose",
+    "clean_up_worktrees",
     "directory_size",
     "ensure_filesystem_id",
     "file_system_name",

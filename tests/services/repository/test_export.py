@@ -168,9 +168,15 @@ async def test_a_failing_export_is_only_shorter(export: ExportServicer, bare: Ba
 async def test_fast_export_has_its_own_words_for_missing_repositories(
     export: ExportServicer, root: Path
 ) -> None:
+    put(f"{root}/file")
     for repository, kind, text in (
         (None, InvalidRequest, "repository is not set"),
         (message("none.git"), NotFound, "cmd start failed: get repo path: repository not found"),
+        (
+            message("file"),
+            Internal,
+            "cmd start failed: get repo path: validate git directory: not a directory",
+        ),
     ):
         with pytest.raises(kind) as caught:
             await collected(export.FastExport(FastExportRequest(repository=repository), CALL))
