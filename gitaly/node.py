@@ -29,6 +29,7 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
@@ -47,7 +48,9 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.commit import CommitServicer
+from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.pushes import Pushes
@@ -61,6 +64,7 @@ from gitaly.services.repository import (
     ExportServicer,
     LfsFilter,
     LicenseServicer,
+    RawChangesServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
     RepositoryServicer,
@@ -177,6 +181,7 @@ def _handlers(
 ) -> Router:
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
+    limiting.warn_of_unknown({method.path for method in methods})
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     steps = Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
@@ -226,6 +231,8 @@ def _servicers(
     yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
     yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
+    yield from _comparers(storages, git, objects, blocking)
+    yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
         binary=git.binary,
@@ -271,6 +278,13 @@ def _lfs_filter(config: Config) -> LfsFilter | None:
         return None
     paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
     return LfsFilter(asdict(config.gitlab), paths)
+
+
+def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
+    """What tells differences."""
+    diffs = Diffs(git, HeadAttributes(git, objects))
+    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
 
 
 def _standard() -> Iterator[Method]:

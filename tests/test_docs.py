@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from gitaly.rpc import node_services
+from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.commit import CommitServicer
+from gitaly.services.diff import DiffServicer
 from gitaly.services.ref import RefServicer
 from gitaly.services.remote import RemoteServicer
 from gitaly.services.repository import (
@@ -13,6 +15,7 @@ from gitaly.services.repository import (
     ConsistencyServicer,
     ExportServicer,
     LicenseServicer,
+    RawChangesServicer,
     ReachabilityServicer,
     RepositoryInformationServicer,
     RepositoryServicer,
@@ -24,12 +27,15 @@ from gitaly.services.ssh import SSHServicer
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = (
+    AnalysisServicer,
     ArchiveServicer,
     AttributesServicer,
     CommitServicer,
     ConsistencyServicer,
+    DiffServicer,
     ExportServicer,
     LicenseServicer,
+    RawChangesServicer,
     ReachabilityServicer,
     RefServicer,
     RemoteServicer,

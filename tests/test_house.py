@@ -21,6 +21,7 @@ ROOMS = [
     "packcache",
     "limits",
     "cgroups",
+    "linguist",
     "git",
     "transport",
     "observe",

@@ -60,6 +60,13 @@ def test_a_table_says_how_many_may_run(text: str, limit: int | None) -> None:
     assert Made(table(text)).limit_of(LIST) == limit
 
 
+def test_a_method_that_does_not_exist_is_told_of() -> None:
+    made = Made(table("max_concurrency = 7", rpc="/gitaly.RefService/ListReffs") + table(""))
+    made.limiting.warn_of_unknown({LIST, REPLICATE})
+    (line,) = made.lines()
+    assert (line["level"], line["rpcs"]) == ("warning", "/gitaly.RefService/ListReffs")
+
+
 def test_of_two_tables_about_one_method_the_last_counts() -> None:
     assert Made(table("max_concurrency = 7\n") + table("max_concurrency = 3")).limit_of(LIST) == 3
 

@@ -122,7 +122,7 @@ class Conditions:
             if pressure.some_avg60 >= thresholds.critical:
                 yield Event(condition=PRESSURE, reason=PRESSURE_CRITICAL, stats=more)
             elif reading.at - since >= thresholds.sustain_seconds and not _falls(
-                last, resource, pressure.some_avg10, thresholds.fast_fall_ratio
+                last, resource, pressure.some_avg60, thresholds.fast_fall_ratio
             ):
                 yield Event(condition=PRESSURE, reason=PRESSURE_BACKOFF, stats=more)
 
@@ -168,11 +168,10 @@ def stats_of(usage: ParentUsage) -> dict[str, object]:
         "stats.oom_kills": usage.oom_kills,
     }
     for resource, pressure in (usage.pressure or {}).items():
-        found[f"stats.{resource}_pressure_some_avg10"] = pressure.some_avg10
         found[f"stats.{resource}_pressure_some_avg60"] = pressure.some_avg60
     return found
 
 
 def _falls(last: Reading | None, resource: str, now: float, ratio: float) -> bool:
     before = (last.usage.pressure or {}).get(resource) if last is not None else None
-    return before is not None and now < before.some_avg10 * ratio
+    return before is not None and now < before.some_avg60 * ratio

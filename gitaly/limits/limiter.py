@@ -89,7 +89,7 @@ class LeftQueue(asyncio.CancelledError):
 class Limiter:
     """Lets at most so many calls of a key run at once.
 
-    Arguments and results are plain data: the gates may come to stand in another process.
+    `enter` and `leave` take and give plain values: the gates may come to stand in another process.
     """
 
     def __init__(self, rule: Rule, monitor: Monitor, clock: Clock = time.monotonic) -> None:

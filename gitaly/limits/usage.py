@@ -5,15 +5,11 @@ from typing import Protocol
 
 
 class Pressure(Protocol):
-    """The kernel's pressure-stall figures for one resource, in percent of the time."""
-
-    @property
-    def some_avg10(self) -> float:
-        """Some task was stalled, on average of ten seconds."""
+    """The kernel's pressure-stall figure for one resource, in percent of the time."""
 
     @property
     def some_avg60(self) -> float:
-        """The same for a minute."""
+        """Some task was stalled, on average of the last minute."""
 
 
 class ParentUsage(Protocol):

@@ -60,19 +60,20 @@ def test_memory_is_short_when_too_much_of_it_cannot_be_dropped(
 
 
 def test_pressure_must_last_before_limits_fall() -> None:
-    readings = [(at, pressed("io", 25, 25)) for at in (0, 10, 20, 30)]
+    readings = [(at, pressed("io", 25)) for at in (0, 10, 20, 30)]
     backoff = [("CgroupPressure", "condition_psi_backoff")]
     assert judged(*readings) == [[], [], [], backoff]
 
 
 def test_pressure_that_went_away_begins_to_last_anew() -> None:
     levels = ((0, 25), (20, 15), (30, 25), (40, 25))
-    assert judged(*((at, pressed("io", level, 25)) for at, level in levels)) == [[]] * 4
+    assert judged(*((at, pressed("io", level)) for at, level in levels)) == [[]] * 4
 
 
 def test_pressure_that_falls_fast_is_left_to_fall() -> None:
-    found = judged(*((at, pressed("io", 25, 60 - at)) for at in (0, 10, 20, 30)))
-    assert found[-1] == []
+    levels = ((0, 39), (10, 39), (20, 39), (30, 32), (40, 31))
+    found = judged(*((at, pressed("io", level)) for at, level in levels))
+    assert found[3:] == [[], [("CgroupPressure", "condition_psi_backoff")]]
 
 
 def test_critical_pressure_counts_at_once() -> None:

@@ -9,7 +9,6 @@ GIB = 1 << 30
 @dataclass(frozen=True)
 class FixedPressure:
     some_avg60: float
-    some_avg10: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,5 +23,5 @@ class Usage:
     pressure: Mapping[str, FixedPressure] | None = None
 
 
-def pressed(resource: str, avg60: float, avg10: float = 0.0) -> Usage:
-    return Usage(pressure={resource: FixedPressure(avg60, avg10)})
+def pressed(resource: str, percent: float) -> Usage:
+    return Usage(pressure={resource: FixedPressure(percent)})

@@ -8,6 +8,7 @@ from gitaly.services.repository.information import RepositoryInformationServicer
 from gitaly.services.repository.lfs import LfsFilter
 from gitaly.services.repository.license import LicenseServicer
 from gitaly.services.repository.lifecycle import RepositoryServicer
+from gitaly.services.repository.raw_changes import RawChangesServicer
 from gitaly.services.repository.reachability import ReachabilityServicer
 from gitaly.services.repository.search import SearchServicer
 
@@ -18,6 +19,7 @@ __all__ = [
     "ExportServicer",
     "LfsFilter",
     "LicenseServicer",
+    "RawChangesServicer",
     "ReachabilityServicer",
     "RepositoryInformationServicer",
     "RepositoryServicer",
