@@ -12,7 +12,7 @@ from gitaly._pb.repository_pb2 import (
     GetInfoAttributesResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
-from gitaly.git import Git, InvalidArgument, Objects, file_attributes
+from gitaly.git import Git, InvalidArgument, Objects, file_attributes, fit
 from gitaly.rpc import Call
 from gitaly.storage import Blocking, Repository, Storages, temporary
 
@@ -83,5 +83,7 @@ def _check(request: GetFileAttributesRequest) -> None:
         raise InvalidRequest("attributes are required")
     if b"\0" in request.revision or any("\0" in name for name in request.attributes):
         raise InvalidRequest("revision and attributes must not contain null bytes")
+    if not fit([request.revision, *map(str.encode, request.attributes)]):
+        raise InvalidRequest("revision and attributes are too long or too many")
     if any("\0" in path for path in request.paths):
         raise Internal("check attr: path with NUL byte not allowed")
