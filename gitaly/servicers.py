@@ -1,7 +1,7 @@
 """Builds all servicers of a node."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -36,6 +36,7 @@ from gitaly.services.repository import (
     ConsistencyServicer,
     CustomHooksServicer,
     ExportServicer,
+    LfsFilter,
     LicenseServicer,
     RawChangesServicer,
     ReachabilityServicer,
@@ -89,7 +90,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     attributes = HeadAttributes(git, objects)
     diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
-    yield ArchiveServicer(storages, git, objects)
+    yield ArchiveServicer(storages, git, objects, _lfs_filter(means.config))
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
         storages,
@@ -111,6 +112,14 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
         storages, references=references, formats=git.formats, blocking=blocking
     )
     yield SearchServicer(storages, git)
+
+
+def _lfs_filter(config: Config) -> LfsFilter | None:
+    """What fetches the objects of LFS pointers from GitLab, if there is one."""
+    if not config.gitlab.url:
+        return None
+    paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
+    return LfsFilter(asdict(config.gitlab), paths)
 
 
 def _changers(means: Means, handles: Handles) -> Iterator[Any]:

@@ -67,7 +67,6 @@ from gitaly.git.tag_object import Tag, parse_tag, signature_split
 from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
-from gitaly.git.worktrees import clean_up_worktrees
 
 __all__ = [
     "ACCOUNT",
@@ -142,7 +141,6 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
-    "clean_up_worktrees",
     "cpu_seconds_of_groups",
     "current_account",
     "fast_export",

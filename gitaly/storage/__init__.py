@@ -16,6 +16,7 @@ from gitaly.storage.sizes import directory_size
 from gitaly.storage.snapshot import AlternatesUnusable, snapshot
 from gitaly.storage.tempdirs import sweep, temporary
 from gitaly.storage.votes import Phase, Vote, VoteFailed, digest_of, voting
+from gitaly.storage.worktrees import clean_up_worktrees
 
 __all__ = [
     "AlreadyLocked",
@@ -39,6 +40,7 @@ __all__ = [
     "VoteFailed",
     "access",
     "check_loose",
+    "clean_up_worktrees",
     "digest_of",
     "directory_size",
     "ensure_filesystem_id",

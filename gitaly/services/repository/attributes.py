@@ -1,8 +1,9 @@
 """Git attributes."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from gitaly._pb.repository_pb2 import (
     GetFileAttributesRequest,
@@ -11,9 +12,9 @@ from gitaly._pb.repository_pb2 import (
     GetInfoAttributesResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
-from gitaly.git import Git, InvalidArgument, Objects, file_attributes
+from gitaly.git import Git, InvalidArgument, Objects, file_attributes, fit
 from gitaly.rpc import Call
-from gitaly.storage import Blocking, Storages, temporary
+from gitaly.storage import Blocking, Repository, Storages, temporary
 
 
 class AttributesServicer:
@@ -53,9 +54,7 @@ class AttributesServicer:
                     request.revision,
                     names=request.attributes,
                     paths=request.paths,
-                    scratch=partial(
-                        temporary, self._blocking, repository.storage_path, "attributes"
-                    ),
+                    scratch=partial(self._scratch, repository),
                 )
             except InvalidArgument as error:
                 error.message = f"start check-attr command: {error.message}"
@@ -65,6 +64,14 @@ class AttributesServicer:
             for path, name, value in found
         ]
         return GetFileAttributesResponse(attribute_infos=infos)
+
+    @asynccontextmanager
+    async def _scratch(self, repository: Repository, content: bytes) -> AsyncIterator[str]:
+        """A temporary file."""
+        async with temporary(self._blocking, repository.storage_path, "attributes") as directory:
+            path = Path(directory, "index")
+            await self._blocking.run(path.write_bytes, content)
+            yield str(path)
 
 
 def _check(request: GetFileAttributesRequest) -> None:
@@ -76,5 +83,7 @@ def _check(request: GetFileAttributesRequest) -> None:
         raise InvalidRequest("attributes are required")
     if b"\0" in request.revision or any("\0" in name for name in request.attributes):
         raise InvalidRequest("revision and attributes must not contain null bytes")
+    if not fit([request.revision, *map(str.encode, request.attributes)]):
+        raise InvalidRequest("revision and attributes are too long or too many")
     if any("\0" in path for path in request.paths):
         raise Internal("check attr: path with NUL byte not allowed")
