@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry, Counter
 from gitaly.config import Config
 from gitaly.git import (
     Git,
+    GitBinary,
     GitReferences,
     Handles,
     InProcessReferences,
-    PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
     find_git,
@@ -43,6 +43,7 @@ from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
+from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce, is_standalone
 from gitaly.storage import Creator, Remover
 from gitaly.tasks import background
@@ -85,7 +86,11 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
-    git, processes = _git(config, registry, logger)
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    place = await stack.enter_async_context(birthplace(config, registry, logger))
+    git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
@@ -117,18 +122,18 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
-def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[Git, Processes]:
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
+def _git(
+    config: Config, binary: GitBinary, place: Birthplace, registry: CollectorRegistry
+) -> tuple[Git, Processes]:
     metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(PosixSpawner(), metrics)
+    processes = Processes(place.spawner, metrics)
     git = Git(
         binary,
         processes,
         environment=os.environ,
         cpus=os.cpu_count() or 1,
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
+        pack_config=place.pack_config,
     )
     return git, processes
 

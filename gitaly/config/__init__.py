@@ -9,9 +9,11 @@ from gitaly.config.report import ValidationOutcome, validate_text
 from gitaly.config.resources import (
     AdaptiveLimitingConfig,
     CacheConfig,
+    CgroupRepositoriesConfig,
     CgroupsConfig,
     ConcurrencyConfig,
     LimitsConfig,
+    NamedCgroupConfig,
     PackObjectsCacheConfig,
     PackObjectsLimitingConfig,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "AdaptiveLimitingConfig",
     "AuthConfig",
     "CacheConfig",
+    "CgroupRepositoriesConfig",
     "CgroupsConfig",
     "ConcurrencyConfig",
     "Config",
@@ -49,6 +52,7 @@ __all__ = [
     "HooksConfig",
     "LimitsConfig",
     "LoggingConfig",
+    "NamedCgroupConfig",
     "Origin",
     "PackObjectsCacheConfig",
     "PackObjectsLimitingConfig",

@@ -25,9 +25,12 @@ from gitaly.git.references_in_process import InProcessReferences
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
+    End,
     Launch,
+    OwnChild,
     PosixSpawner,
     Spawner,
+    StoppedByLimit,
     keep_inherited_descriptors,
     posix_spawn,
 )
@@ -47,6 +50,7 @@ __all__ = [
     "CommandLabel",
     "CommandMetrics",
     "CompletedGit",
+    "End",
     "Exit",
     "Format",
     "Formats",
@@ -65,6 +69,7 @@ __all__ = [
     "ListedReference",
     "ListingFailed",
     "OutputTooLarge",
+    "OwnChild",
     "PipeReader",
     "PipeWriter",
     "PosixSpawner",
@@ -75,6 +80,7 @@ __all__ = [
     "RepositoryPaths",
     "SortKey",
     "Spawner",
+    "StoppedByLimit",
     "checked_options",
     "current_account",
     "find_git",
