@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, push, start
+from bench import calls, clone, push, spawn, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -14,6 +14,7 @@ def main(chosen: list[str]) -> int:
     storage = bench_directory()
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "start": lambda: start.measure(storage),
+        "spawn": spawn.measure,
         "calls": lambda: calls.measure(storage, HISTORY),
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
