@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, push, spawn, start
+from bench import calls, clone, hostile, push, spawn, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -18,6 +18,8 @@ def main(chosen: list[str]) -> int:
         "calls": lambda: calls.measure(storage, HISTORY),
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
+        "hostile": lambda: hostile.memory(storage, HISTORY),
+        "shares": lambda: hostile.shares(storage),
     }
     print(f"the repository is below {storage}; the first run makes it", flush=True)
     make_repository(storage / HISTORY)

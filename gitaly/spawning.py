@@ -124,6 +124,18 @@ async def _start(
     return groups, spawner
 
 
+async def try_groups(config: Config, logger: Logger) -> int:
+    """Make the groups, have a process born in one, remove them: the version of control groups.
+
+    Raises CgroupsUnusable.
+    """
+    threads = Blocking()
+    groups, spawner = await _start(settings_of(config), CollectorRegistry(), logger, threads)
+    await spawner.aclose()
+    await threads.run(groups.stop)
+    return groups.hierarchy.version
+
+
 def make_groups(settings: Settings, logger: Logger) -> Groups:
     """The groups of this process. Raises CgroupsUnusable if no control groups are mounted."""
     version = version_at(settings.mountpoint)

@@ -1,15 +1,18 @@
 """`gitaly check`: whether the node that a file describes can work, in the words of its operator."""
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from gitaly.cgroups import CgroupsUnusable
 from gitaly.config import Config, inactive_features, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.git.version import find_git
 from gitaly.observe.log import make_logger
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.spawning import try_groups
 from gitaly.start_log import NO_PUSHES, STANDALONE, is_standalone
 
 Check = tuple[str, Callable[[], str]]
@@ -46,6 +49,9 @@ def _checks(config: Config) -> Iterator[Check]:
     for storage in config.storages:
         yield f'storage "{storage.name}"', lambda path=storage.path: _storage(path)  # type: ignore[misc]  # a default argument binds the path
 
+    if config.cgroups.repositories.count:
+        yield "cgroups", lambda: _cgroups(config)
+
 
 def _git(config: Config) -> str:
     binary = find_git(config.git.bin_path, os.environ)
@@ -55,6 +61,18 @@ def _git(config: Config) -> str:
 def _runtime_directory(config: Config) -> str:
     with RuntimeDirectory(config.runtime_dir, make_logger(sys.stderr.buffer, level="error")):
         return ""
+
+
+def _cgroups(config: Config) -> str:
+    """What a start does: make groups, and have a process born in one."""
+    logger = make_logger(sys.stderr.buffer, level="error")
+    try:
+        version = asyncio.run(try_groups(config, logger))
+    except CgroupsUnusable as error:
+        if config.cgroups.required:
+            raise
+        return f"not usable, git will run without limits: {error}"
+    return f"v{version}, {config.cgroups.repositories.count} groups for repositories"
 
 
 def _storage(path: str) -> str:

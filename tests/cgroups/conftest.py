@@ -27,7 +27,6 @@ from gitaly.storage import Blocking
 from tests.cgroups.support import MOUNTPOINT, left_below, why_no_v1
 from tests.git.support import newcomers, open_descriptors
 
-
 FREE = Resources()
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gitaly.cgroups import Resources
-from gitaly.git import Exit, StoppedByLimit
+from gitaly.git import PIPE, Exit, StoppedByLimit
 from tests.cgroups.conftest import Opened, Place
 
 KEY = "default/a.git"
@@ -77,19 +77,19 @@ async def test_other_ends_have_no_such_name(opened: Opened) -> None:
 
 async def test_a_kill_names_nobody_else_who_ends_meanwhile(opened: Opened) -> None:
     """One is taken by the limit; beside it one is killed by somebody, another fails by itself."""
-    async with opened(count=1, repository=LIMITED) as place:
-        async with (
-            place.processes.run(["/bin/sleep", "60"], ENV, cmd="git", placement=KEY) as killed,
-            place.processes.run(
-                ["/bin/sh", "-c", "read x; exit 128"], ENV, cmd="git", placement=KEY
-            ) as failed,
-        ):
-            hog = asyncio.create_task(run(place, HOG))
-            await asyncio.wait([hog])
-            os.kill(killed.pid, signal.SIGKILL)
-            assert isinstance(hog.exception(), StoppedByLimit)
-            assert str(await killed.wait()) == "signal: killed"
-            assert (await failed.wait()).code == 128
+    fails = ["/bin/sh", "-c", "read x; exit 128"]
+    async with (
+        opened(count=1, repository=LIMITED) as place,
+        place.processes.run(["/bin/sleep", "60"], ENV, cmd="git", placement=KEY) as killed,
+        place.processes.run(fails, ENV, cmd="git", placement=KEY, stdin=PIPE) as failed,
+    ):
+        with pytest.raises(StoppedByLimit):
+            await run(place, HOG)
+        os.kill(killed.pid, signal.SIGKILL)
+        assert failed.stdin is not None
+        failed.stdin.close()
+        assert str(await killed.wait()) == "signal: killed"
+        assert (await failed.wait()).code == 128
 
 
 async def test_who_is_killed_at_the_same_moment_is_told_apart_by_size(opened: Opened) -> None:

@@ -126,14 +126,12 @@ async def test_a_call_cancelled_while_its_child_is_born_leaves_nothing(place: Pl
 
 async def test_repositories_have_spawners_of_their_own_while_they_work(place: Place) -> None:
     keys = ["default/a.git", next(k for k in map(str, range(99)) if other(place, k))]
-    parents = []
     async with (
         place.processes.run(shell("exec sleep 60"), ENV, cmd="sh", placement=keys[0]) as one,
         place.processes.run(shell("exec sleep 60"), ENV, cmd="sh", placement=keys[1]) as two,
         place.processes.run(shell("exec sleep 60"), ENV, cmd="sh", placement=keys[0]) as three,
     ):
-        for child in (one, two, three):
-            parents.append(parent_of(child.pid))
+        parents = [parent_of(child.pid) for child in (one, two, three)]
     assert parents[0] == parents[2] != parents[1]
     assert set(parents) <= set(place.spawner.pids)
 
