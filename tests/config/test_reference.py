@@ -23,10 +23,7 @@ COMMENTED_OUT = re.compile(r"^# (?=\[+[a-z_.-]+\]+$|[a-z0-9_]+ = )", re.M)
 KINDS = {path: key.kind for path, key in all_keys(Config)}
 REQUIRED = {"storage[].name", "storage[].path", "git.config[].key", "concurrency[].rpc"}
 
-BARE = load_text(
-    "[[storage]]\n[[concurrency]]\n[[git.config]]\n"
-    "[[cgroups.repositories.named]]\n"
-)
+BARE = load_text("[[storage]]\n[[concurrency]]\n[[git.config]]\n[[cgroups.repositories.named]]\n")
 WITHOUT_STORAGES = load_text("")
 ENABLED = load_text(
     "[pack_objects_cache]\nenabled = true\n[archive_cache]\nenabled = true\n"
