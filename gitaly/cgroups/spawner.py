@@ -113,7 +113,8 @@ class CgroupSpawner:
         )
         self._workers: dict[SpawnerProcess, Worker[SpawnerProcess]] = {}
         self._requests: dict[Ticket, Request] = {}
-        self._ending: set[asyncio.Future[None]] = set()
+        self._ending: set[asyncio.Future[None]] = set()  # until their processes are gone
+        self._cleaning: set[asyncio.Future[None]] = set()  # behind those that have died
         self._is_closed = False
         self._tidying: asyncio.TimerHandle | None = None
         metrics.watch(lambda: self._crew.waiting, lambda: len(self._workers))
@@ -121,7 +122,11 @@ class CgroupSpawner:
     @property
     def pids(self) -> list[int]:
         """The spawner processes."""
-        return [process.pid for process in self._workers]
+        return self._pids()
+
+    def _pids(self) -> list[int]:
+        """For any thread."""
+        return [process.pid for process in list(self._workers)]
 
     def start(self) -> None:
         """Have a spawner ready. Raises OSError if it cannot be started."""
@@ -134,8 +139,8 @@ class CgroupSpawner:
             self._tidying.cancel()
         for worker in self._crew.workers:
             self._retire(worker)
-        for gone in list(self._ending):
-            await gone
+        for future in [*self._ending, *self._cleaning]:
+            await future
 
     async def spawn(self, launch: Launch) -> Born:
         """Start it. Raises OSError, Internal (no group), ResourceExhausted (queue), Unavailable."""
@@ -150,14 +155,17 @@ class CgroupSpawner:
                 group = await self._make(self._groups.repair, name)
                 failure: NodeError = setup_failed(group.path, error.number)
             except SpawnerLost:
-                await self._threads.run(self._kill_orphans, group)
+                await self._threads.run(self._kill_orphans, [group.name])
                 failure = Unavailable("git was not started: its spawner has died; try again")
             else:
                 return CgroupChild(child, self._inquests, launch)
         raise failure
 
-    def _kill_orphans(self, group: Group) -> None:
-        kill_orphans(self._groups.hierarchy.directories(group.path)[0], self.pids)
+    def _kill_orphans(self, names: list[str]) -> None:
+        for name in names:
+            group = self._groups.made.get(name)
+            if group is not None:
+                kill_orphans(self._groups.hierarchy.directories(group.path)[0], self._pids)
 
     async def _make(self, make: Callable[[str], Group], name: str) -> Group:
         try:
@@ -254,7 +262,11 @@ class CgroupSpawner:
     def _lost(self, process: SpawnerProcess) -> None:
         if process in self._workers:
             self._metrics.lost()
+            served = [*self._workers[process].children, self._workers[process].group]
             self._forget(process)
+            cleaning = asyncio.ensure_future(self._threads.run(self._kill_orphans, served))
+            self._cleaning.add(cleaning)
+            cleaning.add_done_callback(self._cleaning.discard)
 
     def _forget(self, process: SpawnerProcess) -> None:
         self._crew.lose(self._workers.pop(process))
