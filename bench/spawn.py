@@ -10,7 +10,8 @@ import io
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from statistics import median
 
 from prometheus_client import CollectorRegistry
@@ -55,14 +56,23 @@ def measure() -> Iterator[Row]:
 
 
 async def _measure() -> list[Row]:
+    async with spawning(Resources(cpu_shares=1024)) as inside:
+        bare = Processes(PosixSpawner(), PrometheusCommandMetrics(CollectorRegistry(), ""))
+        return [
+            await _compare("dense", DENSE, 0.0, bare, inside),
+            await _compare("sparse", SPARSE, QUIET_SECONDS, bare, inside),
+        ]
+
+
+@asynccontextmanager
+async def spawning(resources: Resources) -> AsyncIterator[Processes]:
+    """Starts processes in groups with these limits. Raises CgroupsUnusable."""
     keep_inherited_descriptors()
     version = version_at(MOUNTPOINT)
     if version is None:
         raise CgroupsUnusable(f"no control groups at {MOUNTPOINT}")
     hierarchy = (Version1 if version == 1 else Version2)(MOUNTPOINT)
-    settings = Settings(
-        hierarchy_root="gitaly-bench", count=4, repository=Resources(cpu_shares=1024)
-    )
+    settings = Settings(hierarchy_root="gitaly-bench", count=1, repository=resources)
     logger = make_logger(io.BytesIO())
     choice = Choice(settings, random.Random(1))
     groups = Groups(hierarchy, settings, choice, os.getpid(), logger)
@@ -76,14 +86,7 @@ async def _measure() -> list[Row]:
     spawner = CgroupSpawner(groups, inquests, metrics, Blocking())
     spawner.start()
     try:
-        bare, inside = (
-            Processes(one, PrometheusCommandMetrics(CollectorRegistry(), ""))
-            for one in (PosixSpawner(), spawner)
-        )
-        rows = []
-        for name, rounds, quiet in (("dense", DENSE, 0.0), ("sparse", SPARSE, QUIET_SECONDS)):
-            rows.append(await _compare(name, rounds, quiet, bare, inside))
-        return rows
+        yield Processes(spawner, PrometheusCommandMetrics(CollectorRegistry(), ""))
     finally:
         await spawner.aclose()
         groups.stop()
