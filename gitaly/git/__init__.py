@@ -55,9 +55,12 @@ from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
+    End,
     Launch,
+    OwnChild,
     PosixSpawner,
     Spawner,
+    StoppedByLimit,
     keep_inherited_descriptors,
     posix_spawn,
 )
@@ -91,6 +94,7 @@ __all__ = [
     "Commit",
     "CompletedGit",
     "EmptyBundle",
+    "End",
     "Exit",
     "FileAttribute",
     "Format",
@@ -119,6 +123,7 @@ __all__ = [
     "ObjectTooLarge",
     "Objects",
     "OutputTooLarge",
+    "OwnChild",
     "PathFilter",
     "PinnedUrl",
     "PipeReader",
@@ -133,6 +138,7 @@ __all__ = [
     "RevisionLines",
     "SortKey",
     "Spawner",
+    "StoppedByLimit",
     "Tag",
     "TreeEntry",
     "all_objects",
