@@ -12,7 +12,7 @@ from gitaly.errors import FailedPrecondition, Internal
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.diffs.changed_paths import ChangedPath, ChangedPathsParser
 from gitaly.git.diffs.comparison import Comparison, PatchOptions
-from gitaly.git.diffs.head_attributes import HeadAttributes
+from gitaly.git.diffs.head_attributes import AttributeOptions, HeadAttributes
 from gitaly.git.diffs.numstat import LineCounts, NumstatParser
 from gitaly.git.diffs.patches import DiffParser, Event
 from gitaly.git.diffs.range_diff import RangeDiffEvent, RangeDiffParser
@@ -62,7 +62,7 @@ class Diffs:
         repository = comparison.repository
         parser = DiffParser(options.limits, one_pair=True)
         async with (
-            self._attributes.options(repository, _PREFIXES) as more,
+            self._attributes_for(comparison, _PREFIXES) as more,
             started(
                 self._git.run(
                     "diff",
@@ -147,7 +147,7 @@ class Diffs:
             else [comparison.old, comparison.new]
         )
         async with (
-            self._attributes.options(comparison.repository) as options,
+            self._attributes_for(comparison) as options,
             self._started(
                 subcommand,
                 repository=comparison.repository,
@@ -191,7 +191,7 @@ class Diffs:
         reader, writer = os.pipe()
         try:
             async with (
-                self._attributes.options(comparison.repository) as options,
+                self._attributes_for(comparison) as options,
                 started(
                     self._git.run(
                         "diff",
@@ -270,7 +270,7 @@ class Diffs:
     ) -> AsyncIterator[Child]:
         config = [_PREFIXES] if prefixes else []
         async with (
-            self._attributes.options(comparison.repository, *config) as options,
+            self._attributes_for(comparison, *config) as options,
             self._started(
                 "diff",
                 repository=comparison.repository,
@@ -282,6 +282,17 @@ class Diffs:
             ) as child,
         ):
             yield child
+
+    @asynccontextmanager
+    async def _attributes_for(
+        self, comparison: Comparison, *config: tuple[str, str]
+    ) -> AsyncIterator[AttributeOptions]:
+        """None are looked for on behalf of a git that will be refused for its arguments."""
+        if comparison.old.startswith("-") or comparison.new.startswith("-"):
+            yield AttributeOptions(config=[*config])
+            return
+        async with self._attributes.options(comparison.repository, *config) as options:
+            yield options
 
     @asynccontextmanager
     async def _started(
