@@ -1,6 +1,6 @@
 """The limits of a node, made from its configuration."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -46,6 +46,14 @@ class Limiting:
         metrics = LimitMetrics(registry, config.prometheus.grpc_latency_buckets)
         self.methods: Mapping[str, MethodLimits] = dict(self._methods(metrics))
         self.pack_objects = PackObjectsLimiter(self._pack_objects(metrics))
+
+    def warn_of_unknown(self, methods: Container[str]) -> None:
+        """Tell the operator of tables about methods that the node does not have: misspelt ones."""
+        unknown = [rpc for rpc in self.methods if rpc not in methods]
+        if unknown:
+            self._logger.warning(
+                "limits of unknown methods have no effect", rpcs=", ".join(sorted(unknown))
+            )
 
     @asynccontextmanager
     async def moving(

@@ -1,6 +1,7 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.all_objects import all_objects
 from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
@@ -47,6 +48,7 @@ from gitaly.git.references import ListedReference, ReferenceQuery, References, S
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
 from gitaly.git.remotes import answers, remote_head_branch
+from gitaly.git.rev_list import git_lines, rev_list
 from gitaly.git.revision_input import RevisionInput, RevisionLines
 from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
@@ -61,6 +63,7 @@ from gitaly.git.spawner import (
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
 from gitaly.git.tag_object import Tag, parse_tag, signature_split
+from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
 from gitaly.git.worktrees import clean_up_worktrees
@@ -75,6 +78,7 @@ __all__ = [
     "NO_MAILMAP",
     "PIPE",
     "STDOUT",
+    "TRAILERS_FORMAT",
     "Account",
     "AmbiguousRevision",
     "Archive",
@@ -131,6 +135,7 @@ __all__ = [
     "Spawner",
     "Tag",
     "TreeEntry",
+    "all_objects",
     "answers",
     "archive_pieces",
     "bundle",
@@ -145,6 +150,7 @@ __all__ = [
     "find_git",
     "fit",
     "fsck",
+    "git_lines",
     "go_quoted",
     "grep",
     "is_valid_reference_name",
@@ -157,6 +163,7 @@ __all__ = [
     "parse_identity",
     "parse_seconds",
     "parse_tag",
+    "parse_trailers",
     "parse_tree",
     "pinned",
     "posix_spawn",
@@ -164,6 +171,7 @@ __all__ = [
     "reason",
     "references_checksum",
     "remote_head_branch",
+    "rev_list",
     "signature_split",
     "signed_payload",
 ]

@@ -104,7 +104,7 @@ def command_line(
     for argument in args:
         check_positional(subcommand, argument)
     line += args
-    if after_separator:
+    if after_separator is not None:
         line += ["--", *after_separator]
     _check_nul(line)
     return line

@@ -3,6 +3,7 @@
 Source of the rules: Gitaly, internal/limiter/concurrency_limiter.go.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -51,21 +52,26 @@ class Gates:
         self._places = places
         self._wait_seconds = wait_seconds
         self._gates: dict[str, _Gate] = {}
-        self._waiting: dict[Ticket, None] = {}  # at all gates, the oldest first
+        # At all gates, the oldest first. A plain dictionary would search for its first entry among
+        # the places of those who have left.
+        self._waiting: OrderedDict[Ticket, None] = OrderedDict()
 
     def __len__(self) -> int:
         """How many gates somebody stands at."""
         return len(self._gates)
 
+    def standing(self, key: str) -> tuple[int, int]:
+        """How many calls run behind a gate, and how many wait at it."""
+        gate = self._gates.get(key)
+        return (gate.running, len(gate.waiting)) if gate is not None else (0, 0)
+
     def running(self, key: str) -> int:
         """How many calls run behind a gate."""
-        gate = self._gates.get(key)
-        return gate.running if gate is not None else 0
+        return self.standing(key)[0]
 
     def waiting(self, key: str) -> int:
         """How many calls wait at a gate."""
-        gate = self._gates.get(key)
-        return len(gate.waiting) if gate is not None else 0
+        return self.standing(key)[1]
 
     def enter(self, key: str, now: float) -> Ticket:
         """A ticket that runs or waits. Raises GateFull.

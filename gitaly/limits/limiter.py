@@ -89,7 +89,7 @@ class LeftQueue(asyncio.CancelledError):
 class Limiter:
     """Lets at most so many calls of a key run at once.
 
-    Arguments and results are plain data: the gates may come to stand in another process.
+    `enter` and `leave` take and give plain values: the gates may come to stand in another process.
     """
 
     def __init__(self, rule: Rule, monitor: Monitor, clock: Clock = time.monotonic) -> None:
@@ -124,8 +124,11 @@ class Limiter:
         Raises Refused, and LeftQueue if the call is cancelled meanwhile; then nothing is held.
         """
         arrived = self._clock()
-        length = self._gates.waiting(key) + 1
-        self._note_wanted(self._gates.running(key) + length)
+        running, waiting = self._gates.standing(key)
+        length = waiting + 1
+        if running + length > self._most_wanted:
+            self._most_wanted = running + length
+            self.monitor.most_wanted.set(self._most_wanted)
         try:
             ticket = self._gates.enter(key, arrived)
         except GateFull:
@@ -200,8 +203,10 @@ class Limiter:
 
     def _arm(self) -> None:
         """One timer for all who wait: the time of the oldest is up first."""
+        if self._timer is not None:
+            return
         expiry = self._gates.next_expiry()
-        if self._timer is None and expiry is not None:
+        if expiry is not None:
             seconds = max(0.0, expiry - self._clock())
             self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 
@@ -243,8 +248,3 @@ class Limiter:
         turn.dropped = reason
         turn.in_progress = self._gates.running(turn.key)
         self.monitor.dropped(reason).inc()
-
-    def _note_wanted(self, wanted: int) -> None:
-        if wanted > self._most_wanted:
-            self._most_wanted = wanted
-            self.monitor.most_wanted.set(wanted)

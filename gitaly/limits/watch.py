@@ -76,6 +76,13 @@ class Watch:
 
     async def run(self) -> None:
         """Never ends by itself. A reading that fails is no event, and never the end."""
+        try:
+            await self._run()
+        except Exception as error:
+            self._logger.error("limits no longer move", error=f"{type(error).__name__}: {error}")
+            raise
+
+    async def _run(self) -> None:
         next_calibration = self._clock() + CALIBRATION_SECONDS
         while True:
             await self._poll()
@@ -87,7 +94,7 @@ class Watch:
     async def _poll(self) -> None:
         try:
             usage = await self._read_usage()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a file that is gone, or says what nobody expects
             if not self._failed:  # once, not every ten seconds
                 self._logger.warning("cannot read the node's control group", error=str(error))
             self._failed = True

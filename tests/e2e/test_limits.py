@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gitaly.config import load_text
 from tests.e2e.clients import Way
 from tests.e2e.conftest import make_bare, make_work
 from tests.e2e.metrics_page import MetricsPage
-from tests.e2e.node_process import NodeProcess, terminate_group, wait_until
+from tests.e2e.node_process import BIN, NodeProcess, terminate_group, wait_until
 
 LIMIT = "max_concurrency = 2\nmax_queue_size = 3\n"
 LIMITED = (
@@ -141,3 +142,28 @@ def test_git_that_is_killed_at_the_node_gives_its_place_back(limited: Limited) -
         os.killpg(pid, signal.SIGKILL)
     limited.until(2, 0)
     wait_until(lambda: all(map(is_served, clients[2:])), "the others to be served")
+
+
+def suggestion(directory: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "gitaly"), "limits", "suggest", str(directory / "config.toml")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_limits_are_suggested_from_what_the_node_has_counted(limited: Limited) -> None:
+    for _ in range(25):
+        Way(node=limited.node).git("ls-remote", Way(node=limited.node).url)
+    done = suggestion(limited.node.directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {table.rpc: table for table in load_text(done.stdout).concurrency}
+    assert set(found) >= set(LIMITED)
+    assert found[LIMITED[0]].max_queue_size == 3
+    assert "one repository wanted 1 at once" in done.stdout
+
+
+def test_a_node_that_does_not_run_cannot_be_asked(tmp_path: Path) -> None:
+    page = MetricsPage()
+    (tmp_path / "config.toml").write_text(page.configuration)
+    done = suggestion(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Connection refused: does the node run?\n")
+    assert done.stdout == ""

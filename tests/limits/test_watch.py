@@ -23,11 +23,11 @@ from gitaly.limits import (
 from gitaly.observe.log import make_logger
 from tests.limits.conftest import Limit, Metrics
 from tests.limits.test_conditions import IO
-from tests.limits.usages import GIB, Usage, pressed
+from tests.limits.usages import GIB, Usage
 
 CURRENT = "gitaly_concurrency_limiting_current_limit"
 BACKOFFS = "gitaly_concurrency_limiting_backoff_events_total"
-FULL = Usage(memory_anon=GIB)
+FULL = Usage(anonymous_bytes=GIB)
 
 
 class TheEnd(Exception):
@@ -38,7 +38,7 @@ class TheEnd(Exception):
 class Bench:
     """A watch whose readings come from a list, one for each ten seconds."""
 
-    given: Sequence[Usage | OSError | None]
+    given: Sequence[Usage | Exception | None]
     metrics: Metrics
     now: float = 1000.0
     log: io.BytesIO = field(default_factory=io.BytesIO)
@@ -49,7 +49,7 @@ class Bench:
 
     async def usage(self) -> Usage | None:
         reading = self.readings.pop(0)
-        if isinstance(reading, OSError):
+        if isinstance(reading, Exception):
             raise reading
         return reading
 
@@ -134,10 +134,18 @@ async def test_a_reading_that_fails_is_no_event_and_is_logged_once(
     limit: Limit, metrics: Metrics
 ) -> None:
     limiter = limit(10)
-    bench = Bench([OSError("gone")] * 5, metrics)
+    bench = Bench([OSError("gone"), ValueError("max"), *[OSError("gone")] * 3], metrics)
     await bench.run(adaptive(limiter))
     assert limiter.limit == 11
     assert len(bench.lines("cannot read the node's control group")) == 1
+
+
+async def test_a_bug_in_a_reader_is_told_of(metrics: Metrics) -> None:
+    bench = Bench([ZeroDivisionError("a bug")], metrics)
+    with pytest.raises(ZeroDivisionError):
+        await bench.run()
+    (line,) = bench.lines("limits no longer move")
+    assert (line["level"], line["error"]) == ("error", "ZeroDivisionError: a bug")
 
 
 async def test_without_a_control_group_limits_only_rise(limit: Limit, metrics: Metrics) -> None:
@@ -147,7 +155,7 @@ async def test_without_a_control_group_limits_only_rise(limit: Limit, metrics: M
 
 
 async def test_pressure_is_logged(metrics: Metrics) -> None:
-    bench = Bench([pressed("io", 15), pressed("io", 50)], metrics)
+    bench = Bench([Usage(io_pressure=15), Usage(io_pressure=50)], metrics)
     await bench.run()
     (warning,) = bench.lines("PSI pressure above warning threshold")
     (error,) = bench.lines("Critical PSI pressure detected")

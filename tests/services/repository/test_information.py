@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from gitaly._pb.repository_pb2 import (
+    GetObjectDirectorySizeRequest,
     HasLocalBranchesRequest,
     ObjectFormatRequest,
     RepositoryInfoRequest,
@@ -11,7 +12,7 @@ from gitaly._pb.repository_pb2 import (
     RepositorySizeRequest,
 )
 from gitaly._pb.shared_pb2 import OBJECT_FORMAT_SHA1, OBJECT_FORMAT_SHA256, ObjectFormat
-from gitaly.errors import Internal
+from gitaly.errors import Internal, InvalidRequest, NodeError, NotFound
 from gitaly.services.repository import RepositoryInformationServicer
 from tests.git.support import Bare
 from tests.storage.support import message, put, skeleton
@@ -100,3 +101,43 @@ async def test_information_tells_of_every_index(
     assert response.multi_pack_index_bitmap.version == 1
     assert response.last_full_repack.seconds > 1_700_000_000
     assert response.HasField("alternates")
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind", "text"),
+    [
+        ("", InvalidRequest, "object directory path is not set"),
+        ("objects/none", NotFound, 'object directory does not exist: "objects/none"'),
+        ("HEAD/x", NotFound, 'object directory does not exist: "HEAD/x"'),
+        (
+            "../../outside",
+            InvalidRequest,
+            "not a valid relative path: relative path escapes root directory",
+        ),
+        (
+            "../b.git/objects",
+            InvalidRequest,
+            "not a valid relative path: relative path escapes root directory",
+        ),
+    ],
+)
+async def test_only_object_directories_of_the_repository_have_a_size(
+    information: RepositoryInformationServicer,
+    bare: Bare,
+    directory: str,
+    kind: type[NodeError],
+    text: str,
+) -> None:
+    request = GetObjectDirectorySizeRequest(repository=message(git_object_directory=directory))
+    with pytest.raises(kind) as caught:
+        await information.GetObjectDirectorySize(request, CALL)
+    assert caught.value.message == text
+
+
+async def test_the_size_of_an_object_directory_is_in_whole_kibibytes(
+    information: RepositoryInformationServicer, bare: Bare
+) -> None:
+    put(f"{bare.path}/objects/tmp_objdir-incoming-x/pack/a", "x" * 5000)
+    for directory, size in (("objects", 4), ("objects/../objects/tmp_objdir-incoming-x", 4)):
+        request = GetObjectDirectorySizeRequest(repository=message(git_object_directory=directory))
+        assert (await information.GetObjectDirectorySize(request, CALL)).size == size
