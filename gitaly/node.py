@@ -236,6 +236,7 @@ def _servicers(
         objects=objects,
         references=references,
         attributes=attributes,
+        blocking=blocking,
         registry=registry,
     )
     yield from _comparers(storages, Diffs(git, attributes), git.formats, objects, blocking)
