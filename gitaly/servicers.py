@@ -98,6 +98,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
         objects=objects,
         references=references,
         attributes=attributes,
+        blocking=blocking,
         registry=means.registry,
     )
     yield ConsistencyServicer(storages, git)

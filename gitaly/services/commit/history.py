@@ -30,6 +30,7 @@ from gitaly.services.times import as_text_proto
 _ALL_ORDERS: Final[Mapping[int, str]] = MappingProxyType(
     {FindAllCommitsRequest.TOPO: "--topo-order", FindAllCommitsRequest.DATE: "--date-order"}
 )
+LARGEST_COUNT: Final = 2**31 - 1  # that git understands
 _SWITCHES: Final = (("skip_merges", "--no-merges"), ("first_parent", "--first-parent"))
 _UNKNOWN_REVISION: Final = re.compile(
     rb"fatal: ambiguous argument '.*': unknown revision or path not in the working tree."
@@ -181,7 +182,7 @@ class History(CommitReading):
 def find_commits_flags(request: FindCommitsRequest, to_skip: int) -> Flags:
     """The options that choose commits; `to_skip` are left out afterwards, which git can't with
     --follow."""
-    flags: list[str | bytes] = [f"--max-count={request.limit + to_skip}"]
+    flags: list[str | bytes] = [f"--max-count={min(request.limit + to_skip, LARGEST_COUNT)}"]
     if request.offset > 0 and not to_skip:
         flags.append(f"--skip={request.offset}")
     if request.follow and request.paths:

@@ -10,8 +10,9 @@ from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal
 from gitaly.git import Git, Objects, References, RepositoryPaths
 from gitaly.git.diffs import HeadAttributes
+from gitaly.services.commit.language_counting import LanguageCounter
 from gitaly.services.commits import Commits
-from gitaly.storage import Storages
+from gitaly.storage import Blocking, Storages
 
 TOGETHER: Final = 64  # commits that are read at once and held in memory
 
@@ -27,6 +28,7 @@ class CommitReading:
         objects: Objects,
         references: References,
         attributes: HeadAttributes,
+        blocking: Blocking,
         registry: CollectorRegistry,
     ) -> None:
         self._storages = storages
@@ -34,6 +36,7 @@ class CommitReading:
         self._objects = objects
         self._references = references
         self._attributes = attributes
+        self._languages = LanguageCounter(git, objects, blocking)
         self._commits = Commits(objects)
         self._request_sizes = Histogram(
             "gitaly_list_commits_by_oid_request_size",

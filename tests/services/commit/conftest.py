@@ -7,7 +7,7 @@ from gitaly.git import CatfilePool, Git, GitObjects, Handles, InProcessObjects, 
 from gitaly.git.diffs import HeadAttributes
 from gitaly.git.references import References
 from gitaly.services.commit import CommitServicer
-from gitaly.storage import Storages
+from gitaly.storage import Blocking, Storages
 from tests.services.commit.support import History, recorded
 
 
@@ -47,6 +47,7 @@ def commits(
         objects=objects,
         references=references,
         attributes=HeadAttributes(git, objects),
+        blocking=Blocking(),
         registry=CollectorRegistry(),
     )
 

@@ -93,6 +93,15 @@ async def test_hostile_revisions_are_refused_before_git_sees_them(
     assert subcommands == []
 
 
+async def test_revisions_as_long_as_a_message_take_no_time(
+    commits: CommitServicer, history: History
+) -> None:
+    history.commit()
+    for revision in (b"x" * 3_000_000, b"main" + b"~0" * 1000):
+        found = await find(commits, revision)
+        assert (found is None) == revision.startswith(b"x")
+
+
 async def test_long_messages_are_cut_and_their_size_is_told(
     commits: CommitServicer, history: History
 ) -> None:

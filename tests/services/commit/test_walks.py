@@ -104,6 +104,25 @@ async def test_a_limit_of_nothing_is_no_limit(commits: CommitServicer, ids: list
     assert await listed(commits, "main", reverse=True, pagination_params=backwards) == ids[:2]
 
 
+async def test_the_largest_numbers_are_numbers(commits: CommitServicer, ids: list[str]) -> None:
+    largest = 2**31 - 1
+    assert len(await listed(commits, "main", pagination_params={"limit": largest})) == 5
+    assert len(await found(commits, limit=largest)) == 5
+    assert await found(commits, limit=largest, offset=largest) == []
+    follow = {"limit": largest, "offset": largest, "follow": True, "paths": [b"a"]}
+    assert await found(commits, **follow) == []
+
+
+async def test_patterns_that_no_command_line_takes_are_refused(
+    commits: CommitServicer, ids: list[str]
+) -> None:
+    long = b"x" * 200_000
+    for more in ({"author": long}, {"commit_message_patterns": [long]}, {"paths": [long] * 9}):
+        with pytest.raises(InvalidRequest) as caught:
+            await listed(commits, "main", **more)
+        assert caught.value.message.endswith("arguments are too long for a command line")
+
+
 async def test_long_lists_of_revisions_mean_the_same(
     commits: CommitServicer, ids: list[str]
 ) -> None:
