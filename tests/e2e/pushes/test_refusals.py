@@ -1,5 +1,6 @@
 """Every way to refuse a push: what people read, and that nothing has changed."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -280,6 +281,18 @@ class TestAfterPreReceive:
         assert pusher.left() == []
         told = next(call for call in gitlab.calls if call.name == "/post_receive").body["changes"]
         assert "refs/heads/two" not in told
+
+    def test_a_node_that_fails_says_under_which_id_the_log_tells_more(
+        self, gitlab: GitLabServer, pusher: Pusher
+    ) -> None:
+        (pusher.path / "custom_hooks").mkdir()
+        (pusher.path / "custom_hooks/update.d").symlink_to("update.d")
+        shown = said(pusher.push("b1:main"))
+        assert shown[1] == "remote: error executing git hook"
+        found = re.fullmatch(r"remote: correlation id: (\w+)", shown[2])
+        assert found is not None
+        lines = [x for x in pusher.node.log().splitlines() if found[1] in x]
+        assert any("too many levels of symbolic links" in line for line in lines)
 
     @pytest.mark.parametrize(
         ("reply", "text"),
