@@ -343,6 +343,29 @@ class TestBrokenOff:
             assert stream is not None
             stream.close()
 
+    @pytest.fixture(autouse=True)
+    def unchanged(self) -> None:
+        """One of them changes something."""
+
+    def test_what_has_happened_is_told_though_the_client_has_vanished(
+        self, gitlab: GitLabServer, pusher: Pusher, history: History, tmp_path: Path
+    ) -> None:
+        ran = tmp_path / "ran"
+        write_hook(pusher.path / "custom_hooks/post-receive", f"echo told; cat >{ran}")
+        thinking = gitlab.hold("/post_receive")
+        push = pusher.start("b1:main")
+        assert thinking.wait(20)
+        push.kill()
+        push.wait()
+        wait_until(lambda: not pusher.node.git_running(), "git to end")
+        gitlab.released.set()
+        gitlab.released = threading.Event()
+        wait_until(lambda: ran.exists() and "main" in ran.read_text(), "the hook to run")
+        assert pusher.references()["refs/heads/main"] == history[1]["b1"]
+        for stream in (push.stdout, push.stderr):
+            assert stream is not None
+            stream.close()
+
     def test_a_client_that_vanishes_ends_a_custom_hook(
         self, gitlab: GitLabServer, pusher: Pusher, tmp_path: Path
     ) -> None:
