@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from gitaly import servicers
+from gitaly.config import load_text
+from gitaly.config.node_rules import standalone_problems
 from gitaly.rpc import node_services
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,3 +29,14 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_policies_of_the_page_about_standalone_nodes_are_good() -> None:
+    page = (ROOT / "docs/standalone.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for text in examples:
+        config = load_text(text)
+        assert config.origin.unknown_keys == ()
+        assert list(standalone_problems(config.standalone)) == []
+    assert len(load_text(examples[0]).standalone.rule) == 4

@@ -78,7 +78,7 @@ class HookServicer:
         async def work(output: Output) -> None:
             await self._manager.post_receive(push, changes, output)
 
-        async for response in _answered(PostReceiveHookResponse, work):
+        async for response in _answered(PostReceiveHookResponse, work, limits=False):
             yield response
 
     async def UpdateHook(
@@ -152,10 +152,13 @@ class _Pieces:
             await self.queue.put((stream, data[start : start + MESSAGE_BYTES]))
 
 
-async def _answered(response: type[R], work: Work, *, speaks: bool = True) -> AsyncIterator[R]:
+async def _answered(
+    response: type[R], work: Work, *, speaks: bool = True, limits: bool = True
+) -> AsyncIterator[R]:
     """The output of the work as it comes, then its exit status.
 
     `speaks`: a refusal that is no custom hook's is told on stderr; else it is the call's error.
+    `limits`: to be asked too often is the call's error, too.
     """
     pieces = _Pieces()
     async with background(work(pieces)) as working:
@@ -171,10 +174,8 @@ async def _answered(response: type[R], work: Work, *, speaks: bool = True) -> As
         except CustomHookFailed as error:
             yield response(exit_status=ExitStatus(value=error.exit.number))
             return
-        except ResourceExhausted:
-            raise
         except NodeError as error:
-            if not speaks:
+            if not speaks or (limits and isinstance(error, ResourceExhausted)):
                 raise
             text = error.message.encode()
             for start in range(0, len(text) or 1, MESSAGE_BYTES):

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -41,6 +41,18 @@ class ToProgram:
 
     async def stderr(self, data: bytes) -> None:
         await self._run.write_stderr(data)
+
+
+class ToWhoeverListens(ToProgram):
+    """The same for what goes on to its end though nobody reads of it any more."""
+
+    async def stdout(self, data: bytes) -> None:
+        with suppress(HookGone, ConnectionError):
+            await super().stdout(data)
+
+    async def stderr(self, data: bytes) -> None:
+        with suppress(HookGone):
+            await super().stderr(data)
 
 
 class Abandonment:
@@ -113,10 +125,10 @@ class HookSessions:
                 call.correlation_id,
             )
             async with background(decide(run, push)) as deciding:
-                abandoned = None
-                if rpc != "PostReceiveHook":  # what has happened is told whoever still listens
-                    abandoned = self._abandonment.of(run.environment)
-                return await _verdict(run, deciding, abandoned, speaks=speaks)
+                if rpc == "PostReceiveHook":  # GitLab must hear of what has happened, in any case
+                    return await _verdict(run, deciding, (), speaks=True, limits=False)
+                ends = (run.gone, self._abandonment.of(run.environment))
+                return await _verdict(run, deciding, ends, speaks=speaks)
 
         return self._calls.handler(
             rpc, lambda _, payload: request(repository=payload.repository), behave
@@ -135,7 +147,7 @@ class HookSessions:
 
     async def _post_receive(self, run: HookRun, push: Push) -> None:
         changes = await run.stdin.read_all(MOST_CHANGES_BYTES)
-        await self._manager.post_receive(push, changes, ToProgram(run))
+        await self._manager.post_receive(push, changes, ToWhoeverListens(run))
 
     async def _reference_transaction(self, run: HookRun, push: Push) -> None:
         state = run.arguments[0].decode(errors="replace") if run.arguments else ""
@@ -147,29 +159,34 @@ class HookSessions:
 
 
 async def _verdict(
-    run: HookRun, deciding: "asyncio.Task[None]", abandoned: asyncio.Event | None, *, speaks: bool
+    run: HookRun,
+    deciding: "asyncio.Task[None]",
+    ends: Sequence[asyncio.Event | None],
+    *,
+    speaks: bool,
+    limits: bool = True,
 ) -> int:
-    """The exit status.
+    """The exit status. `limits`: who is asked too often is an error of the node.
 
-    Raises Cancelled when nobody waits for it any more: git has given up on its hook, or the
-    client on its push. Git shall then clean up, which it does after a refusal.
+    Raises Cancelled when nobody waits for it any more, as one of `ends` says: git has given up on
+    its hook, or the client on its push. Git shall then clean up, which it does after a refusal.
     """
     async with AsyncExitStack() as stack:
-        ends = {deciding}
-        for event in (run.gone, abandoned):
-            if event is not None:
-                ends.add(await stack.enter_async_context(background(_when(event))))
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        awaited = {deciding}
+        for event in filter(None, ends):
+            awaited.add(await stack.enter_async_context(background(_when(event))))
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if not deciding.done():
             raise Cancelled("context canceled")
     try:
         deciding.result()
     except CustomHookFailed as error:
         return error.exit.number
-    except (HookGone, ResourceExhausted):
+    except HookGone:
         raise
     except NodeError as error:
-        if not (speaks or isinstance(error, HookTimedOut)):
+        is_told = speaks and not (limits and isinstance(error, ResourceExhausted))
+        if not (is_told or isinstance(error, HookTimedOut)):
             raise
         await run.write_stderr(error.message.encode())
         return 1

@@ -40,7 +40,7 @@ def read_archive(file: IO[bytes], target: str) -> None:
     """Unpack the entries `custom_hooks` and `custom_hooks/…` to `target/custom_hooks`.
 
     The directory exists afterwards, even if the archive has no such entry or is empty. `target` is
-    an empty directory of ours alone. Raises BadArchive, HostileArchive, OSError.
+    ours alone, and has no `custom_hooks` yet. Raises BadArchive, HostileArchive, OSError.
     """
     top = os.path.join(target, DIRECTORY)
     os.mkdir(top, 0o755)
@@ -66,6 +66,7 @@ class _Unpacking:
         self._modes: dict[str, int] = {}  # of directories; set when everything is in them
         self._entries = 0
         self._bytes_left = MOST_BYTES
+        self._allowed = 0o777 & ~_umask()
 
     def run(self) -> None:
         for member in self._archive:
@@ -88,7 +89,7 @@ class _Unpacking:
             elif kind != "directory":
                 raise HostileArchive("a directory in the place of another entry")
             self._made[path] = "directory"
-            self._modes[path] = (member.mode & 0o777 & ~_umask()) | 0o700
+            self._modes[path] = (member.mode & self._allowed) | 0o700
             return
         if kind is not None:
             raise HostileArchive("two entries with one name")
@@ -123,7 +124,7 @@ class _Unpacking:
             raise HostileArchive(f"more than {MOST_BYTES} bytes")
         content = self._archive.extractfile(member)
         assert content is not None
-        mode = (member.mode & 0o777 & ~_umask()) | 0o600
+        mode = (member.mode & self._allowed) | 0o600
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with open(descriptor, "wb") as file:
             left = member.size

@@ -6,8 +6,7 @@ Source of the order of steps and of the digests: Gitaly, internal/gitaly/repouti
 import ctypes
 import os
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import suppress
 from hashlib import sha1
 from typing import IO, Final
@@ -20,7 +19,6 @@ from gitaly.storage import Blocking, Phase, Repository, RepositoryLock, Vote, te
 from gitaly.storage.votes import digest_of
 
 PIECE_BYTES: Final = 128 * 1024
-MOST_IN_MEMORY: Final = 1 << 20
 MOST_BYTES: Final = 1 << 30
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -32,20 +30,21 @@ class HookStore:
     def __init__(self, blocking: Blocking) -> None:
         self._blocking = blocking
 
-    async def read(self, repository: Repository) -> AsyncIterator[bytes]:
+    async def read(self, repository: Repository) -> AsyncGenerator[bytes, None]:
         """An archive in pieces; nothing at all if the repository has no custom hooks.
 
         Raises Internal.
         """
-        with tempfile.SpooledTemporaryFile(MOST_IN_MEMORY) as file:
-            try:
-                await self._blocking.run(write_archive, repository.path, file)
-            except OSError as error:
-                why = reason(error)
-                raise Internal(f"reading custom hooks: archiving hooks: {why}") from error
-            file.seek(0)
-            while piece := await self._blocking.run(file.read, PIECE_BYTES):
-                yield piece
+        async with temporary(self._blocking, repository.storage_path) as directory:
+            with await self._blocking.run(_new_file, directory) as file:
+                try:
+                    await self._blocking.run(write_archive, repository.path, file)
+                except OSError as error:
+                    why = reason(error)
+                    raise Internal(f"reading custom hooks: archiving hooks: {why}") from error
+                file.seek(0)
+                while piece := await self._blocking.run(file.read, PIECE_BYTES):
+                    yield piece
 
     async def replace(
         self, repository: Repository, pieces: AsyncIterator[bytes], vote: Vote | None = None
@@ -55,48 +54,51 @@ class HookStore:
         Whatever happens, the repository has the old hooks or the new ones. An empty archive leaves
         an empty directory. Raises Internal and InvalidRequest.
         """
-        with (
-            prefixed("setting custom hooks"),
-            tempfile.SpooledTemporaryFile(MOST_IN_MEMORY) as file,
-        ):
-            size = 0
-            async for piece in pieces:
-                size += len(piece)
-                if size > MOST_BYTES:
-                    raise Internal(f"archive of more than {MOST_BYTES} bytes")
-                await self._blocking.run(file.write, piece)
-            await self._replace(repository, file, vote)
+        with prefixed("setting custom hooks"):
+            async with temporary(self._blocking, repository.storage_path) as directory:
+                with await self._blocking.run(_new_file, directory) as file:
+                    size = 0
+                    async for piece in pieces:
+                        size += len(piece)
+                        if size > MOST_BYTES:
+                            raise Internal(f"archive of more than {MOST_BYTES} bytes")
+                        await self._blocking.run(file.write, piece)
+                    await self._replace(repository, file, directory, vote)
 
-    async def _replace(self, repository: Repository, file: IO[bytes], vote: Vote | None) -> None:
+    async def _replace(
+        self, repository: Repository, file: IO[bytes], directory: str, vote: Vote | None
+    ) -> None:
         run = self._blocking.run
-        if vote is not None:
-            with prefixed("casting preparing vote"), prefixed("vote failed"):
-                await vote(Phase.PREPARING, digest_of(b"preparing set custom hooks"))
-        lock = RepositoryLock(os.path.join(repository.path, DIRECTORY))
+        place = os.path.join(repository.path, DIRECTORY)
+        new = os.path.join(directory, DIRECTORY)
+        await _cast(vote, Phase.PREPARING, digest_of(b"preparing set custom hooks"))
+        lock = RepositoryLock(place)
         with prefixed("locking hooks"):
             try:
                 await run(lock.take)
             except OSError as error:
                 raise Internal(reason(error)) from error
         try:
-            async with temporary(self._blocking, repository.storage_path) as directory:
-                new = os.path.join(directory, DIRECTORY)
-                try:
-                    await run(read_archive, file, directory)
-                    if vote is not None:
-                        digest = await run(directory_digest, new)
-                        with prefixed("casting prepared vote"), prefixed("vote failed"):
-                            await vote(Phase.PREPARED, digest)
-                    await run(_exchange, new, os.path.join(repository.path, DIRECTORY))
-                    if vote is not None:
-                        place = os.path.join(repository.path, DIRECTORY)
-                        digest = await run(directory_digest, place)
-                        with prefixed("casting committed vote"), prefixed("vote failed"):
-                            await vote(Phase.COMMITTED, digest)
-                except OSError as error:
-                    raise Internal(f"extracting hooks: {reason(error)}") from error
+            await run(read_archive, file, directory)
+            if vote is not None:
+                await _cast(vote, Phase.PREPARED, await run(directory_digest, new))
+            await run(_exchange, new, place)
+            if vote is not None:
+                await _cast(vote, Phase.COMMITTED, await run(directory_digest, place))
+        except OSError as error:
+            raise Internal(f"extracting hooks: {reason(error)}") from error
         finally:
             await run(lock.release)
+
+
+def _new_file(directory: str) -> IO[bytes]:
+    return open(os.path.join(directory, "archive"), "x+b")
+
+
+async def _cast(vote: Vote | None, phase: Phase, digest: bytes) -> None:
+    if vote is not None:
+        with prefixed(f"casting {phase.value} vote"), prefixed("vote failed"):
+            await vote(phase, digest)
 
 
 def directory_digest(path: str) -> bytes:

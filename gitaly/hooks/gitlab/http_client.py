@@ -62,7 +62,10 @@ class HttpClient:
                 return response
             if response.status in _GET_AFTER:
                 method, body = "GET", b""
-            endpoint = endpoint.redirected(location)
+            target = endpoint.redirected(location)
+            if target.authority != endpoint.authority:  # a password is for one server only
+                headers = [h for h in headers if h[0].lower() != "authorization"]
+            endpoint = target
         raise Unreachable(f"stopped after {MOST_REDIRECTS} redirects")
 
     async def _ask(

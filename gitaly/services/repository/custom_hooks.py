@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 from gitaly._pb.repository_pb2 import (
@@ -54,15 +55,17 @@ class CustomHooksServicer:
         self, request: GetCustomHooksRequest, _: Call
     ) -> AsyncIterator[GetCustomHooksResponse]:
         repository = self._storages.existing(request.repository)
-        async for piece in self._hook_store.read(repository):
-            yield GetCustomHooksResponse(data=piece)
+        async with aclosing(self._hook_store.read(repository)) as pieces:
+            async for piece in pieces:
+                yield GetCustomHooksResponse(data=piece)
 
     async def BackupCustomHooks(
         self, request: BackupCustomHooksRequest, _: Call
     ) -> AsyncIterator[BackupCustomHooksResponse]:
         repository = self._storages.existing(request.repository)
-        async for piece in self._hook_store.read(repository):
-            yield BackupCustomHooksResponse(data=piece)
+        async with aclosing(self._hook_store.read(repository)) as pieces:
+            async for piece in pieces:
+                yield BackupCustomHooksResponse(data=piece)
 
     async def _set_custom_hooks(
         self,

@@ -1,5 +1,6 @@
 """Every way to refuse a push: what people read, and that nothing has changed."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -281,6 +282,18 @@ class TestAfterPreReceive:
         told = next(call for call in gitlab.calls if call.name == "/post_receive").body["changes"]
         assert "refs/heads/two" not in told
 
+    def test_a_node_that_fails_says_under_which_id_the_log_tells_more(
+        self, gitlab: GitLabServer, pusher: Pusher
+    ) -> None:
+        (pusher.path / "custom_hooks").mkdir()
+        (pusher.path / "custom_hooks/update.d").symlink_to("update.d")
+        shown = said(pusher.push("b1:main"))
+        assert shown[1] == "remote: error executing git hook"
+        found = re.fullmatch(r"remote: correlation id: (\w+)", shown[2])
+        assert found is not None
+        lines = [x for x in pusher.node.log().splitlines() if found[1] in x]
+        assert any("too many levels of symbolic links" in line for line in lines)
+
     @pytest.mark.parametrize(
         ("reply", "text"),
         [
@@ -326,6 +339,29 @@ class TestBrokenOff:
         gitlab.released = threading.Event()
         wait_until(lambda: not pusher.node.git_running(), "git to end")
         assert pusher.objects() == 3
+        for stream in (push.stdout, push.stderr):
+            assert stream is not None
+            stream.close()
+
+    @pytest.fixture(autouse=True)
+    def unchanged(self) -> None:
+        """One of them changes something."""
+
+    def test_what_has_happened_is_told_though_the_client_has_vanished(
+        self, gitlab: GitLabServer, pusher: Pusher, history: History, tmp_path: Path
+    ) -> None:
+        ran = tmp_path / "ran"
+        write_hook(pusher.path / "custom_hooks/post-receive", f"echo told; cat >{ran}")
+        thinking = gitlab.hold("/post_receive")
+        push = pusher.start("b1:main")
+        assert thinking.wait(20)
+        push.kill()
+        push.wait()
+        wait_until(lambda: not pusher.node.git_running(), "git to end")
+        gitlab.released.set()
+        gitlab.released = threading.Event()
+        wait_until(lambda: ran.exists() and "main" in ran.read_text(), "the hook to run")
+        assert pusher.references()["refs/heads/main"] == history[1]["b1"]
         for stream in (push.stdout, push.stderr):
             assert stream is not None
             stream.close()

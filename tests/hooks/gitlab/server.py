@@ -125,7 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
         reply = gitlab.answer(Call(self.command, self.path, dict(self.headers), raw))
         body = reply.body
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
+        if "Date" not in reply.headers:
+            self.send_header("Date", self.date_time_string())
         self.send_header("Content-Length", str(len(data)))
         if reply.content_type:
             self.send_header("Content-Type", reply.content_type)

@@ -305,6 +305,17 @@ async def test_redirections_are_followed_as_browsers_do(
     ]
 
 
+async def test_a_password_does_not_follow_a_redirection_to_another_server(
+    gitlab: GitLabServer,
+) -> None:
+    with GitLabServer().serving() as other:
+        location = {"Location": f"{other.url}/api/v4/internal/check"}
+        gitlab.replies["/check"] = Reply(302, headers=location)
+        await client(gitlab.url, basic_auth=("u", "p")).check(CALLER)
+    assert "Authorization" in gitlab.calls[0].headers
+    assert "Authorization" not in other.calls[0].headers
+
+
 async def test_redirections_in_a_circle_end(gitlab: GitLabServer) -> None:
     gitlab.replies["/check"] = Reply(302, headers={"Location": "/api/v4/internal/check"})
     with pytest.raises(ApiError, match="Internal API unreachable"):
