@@ -44,6 +44,7 @@ from gitaly.storage import Blocking
 
 LIMIT_MS = 0.2
 DENSE, SPARSE, QUIET_SECONDS = 500, 80, 0.1
+ENV = {"PATH": os.environ["PATH"], "HOME": "/", "LANG": "en_US.UTF-8", "TZ": "UTC"}
 MOST_SHARES = 262_144  # whatever else runs on the machine shall not be measured
 MOUNTPOINT = "/sys/fs/cgroup"
 
@@ -119,7 +120,7 @@ async def _compare(
 async def _run(processes: Processes, argv: list[str]) -> float:
     started = time.perf_counter()
     async with processes.run(
-        argv, os.environ, cmd="git", placement="default/a.git", stdout=DEVNULL
+        argv, ENV, cmd="git", placement="default/a.git", stdout=DEVNULL
     ) as child:
         await child.wait()
     return time.perf_counter() - started
