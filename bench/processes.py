@@ -78,7 +78,7 @@ def wait_until_answers(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 @contextlib.contextmanager
 def node(storage: Path, extra: str = "") -> Iterator[Measured]:
-    """A node that serves a directory; `extra`: more of its configuration."""
+    """A node that serves a directory. `extra`: tables of its configuration."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         port = free_port()
         config = Path(directory, "config.toml")
@@ -88,6 +88,16 @@ def node(storage: Path, extra: str = "") -> Iterator[Measured]:
         with open(Path(directory, "log"), "wb") as log, _running(command, log) as process:
             wait_until_answers(process, port)
             yield Measured(process.pid, port, storage, Path(directory, "log"))
+
+
+@contextlib.contextmanager
+def gitlab() -> Iterator[str]:
+    """An internal API that allows everything; the URL."""
+    port = free_port()
+    command = [sys.executable, Path(__file__).with_name("gitlab.py"), str(port)]
+    with _running(command, None) as process:
+        wait_until_answers(process, port)
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager

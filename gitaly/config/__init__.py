@@ -16,6 +16,7 @@ from gitaly.config.resources import (
     NamedCgroupConfig,
     PackObjectsCacheConfig,
     PackObjectsLimitingConfig,
+    PressureConfig,
 )
 from gitaly.config.sections import (
     AuthConfig,
@@ -27,6 +28,8 @@ from gitaly.config.sections import (
     HTTPSettings,
     LoggingConfig,
     PrometheusConfig,
+    StandaloneConfig,
+    StandaloneRule,
     StorageConfig,
     TimeoutConfig,
     TLSConfig,
@@ -56,8 +59,11 @@ __all__ = [
     "Origin",
     "PackObjectsCacheConfig",
     "PackObjectsLimitingConfig",
+    "PressureConfig",
     "Problem",
     "PrometheusConfig",
+    "StandaloneConfig",
+    "StandaloneRule",
     "StorageConfig",
     "TLSConfig",
     "TLSVersion",

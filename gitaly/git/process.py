@@ -54,7 +54,10 @@ class Child:
     """A running program, leader of its own process group."""
 
     def __init__(
-        self, born: Born, ends: ChildEnds, finished: Callable[[struct_rusage], None]
+        self,
+        born: Born,
+        ends: ChildEnds,
+        finished: Callable[[struct_rusage], None],
     ) -> None:
         self.pid = born.pid
         self.cgroup_path = born.cgroup_path
@@ -193,10 +196,12 @@ class Processes:
         stdout: Target = PIPE,
         stderr: Target | None = None,
         hangs_up: bool = False,
+        spares_others: bool = False,
     ) -> AsyncIterator[Child]:
         """A child for the length of the block; leaving the block before its end stops it.
 
         `hangs_up`: stop it by the end of its input first, because it has something to clean up.
+        `spares_others`: what it has started may outlive it, unless it had to be stopped.
 
         `stdin`, `stdout`, `stderr`: DEVNULL, PIPE, or a descriptor that stays the caller's.
         `stderr` None: its beginning is kept as `error_text`. `argv[0]` is an absolute path.
@@ -221,6 +226,7 @@ class Processes:
                 stderr=ends.child_stderr,
                 placement=placement,
                 name=f"{cmd} {subcmd}".rstrip(),
+                spares_others=spares_others,
             )
             child = await self._start(launch, ends, label, account)
         except BaseException:
@@ -245,7 +251,11 @@ class Processes:
             raise failure
 
     async def _start(
-        self, launch: Launch, ends: ChildEnds, label: CommandLabel, account: Account
+        self,
+        launch: Launch,
+        ends: ChildEnds,
+        label: CommandLabel,
+        account: Account,
     ) -> Child:
         started = time.monotonic()
         try:
@@ -256,11 +266,13 @@ class Processes:
         def finished(usage: struct_rusage) -> None:
             real_seconds = time.monotonic() - started
             self._running.discard(child)
+            account.groups.discard(child.pid)
             account.add(usage, real_seconds)
             self.metrics.finished(label, usage, real_seconds)
 
         child = Child(born, ends, finished)
         self._running.add(child)
+        account.groups.add(child.pid)
         account.cgroup_path = born.cgroup_path or account.cgroup_path
         self.metrics.started(label, time.monotonic() - started)
         return child

@@ -39,6 +39,8 @@ class Launch:
     stderr: int
     placement: str | None = None  # "<storage name>/<relative path>"; None: no repository
     name: str = ""  # what people call it: "git upload-pack"
+    # What it has started may outlive it, unless it was stopped. Only without a placement.
+    spares_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class PosixSpawner:
 
     async def spawn(self, launch: Launch) -> Born:
         """Start it. Raises OSError if the program cannot be executed."""
-        return OwnChild(posix_spawn(launch))
+        return OwnChild(posix_spawn(launch), spares_others=launch.spares_others)
 
 
 class OwnChild:
@@ -99,9 +101,10 @@ class OwnChild:
 
     cgroup_path = None
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, spares_others: bool = False) -> None:
         """Raises OSError if it cannot be watched; then it is gone."""
         self.pid = pid
+        self._spares_others = spares_others
         self._is_reaped = False
         try:
             self._pidfd = os.pidfd_open(pid)
@@ -116,6 +119,7 @@ class OwnChild:
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to it and to what it has started."""
+        self._spares_others = False  # whoever is signalled is being stopped
         if not self._is_reaped:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
@@ -126,7 +130,8 @@ class OwnChild:
 
     def _reap(self, ended: Callable[[End], None]) -> None:
         # As long as the leader is a zombie nobody else can get its number, nor the group's.
-        self.signal_group(signal.SIGKILL)
+        if not self._spares_others:
+            self.signal_group(signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         self._is_reaped = True
         asyncio.get_running_loop().remove_reader(self._pidfd)

@@ -13,11 +13,14 @@ from gitaly.storage.quarantines import sweep_quarantines
 from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
 from gitaly.storage.sizes import directory_size
+from gitaly.storage.snapshot import AlternatesUnusable, snapshot
 from gitaly.storage.tempdirs import sweep, temporary
-from gitaly.storage.votes import Phase, Vote
+from gitaly.storage.votes import Phase, Vote, VoteFailed, digest_of, voting
+from gitaly.storage.worktrees import clean_up_worktrees
 
 __all__ = [
     "AlreadyLocked",
+    "AlternatesUnusable",
     "Blocking",
     "Creator",
     "Initial",
@@ -34,18 +37,23 @@ __all__ = [
     "Storage",
     "Storages",
     "Vote",
+    "VoteFailed",
     "access",
     "check_loose",
+    "clean_up_worktrees",
+    "digest_of",
     "directory_size",
     "ensure_filesystem_id",
     "file_system_name",
     "filesystem_id",
     "read_alternates",
     "repository_info",
+    "snapshot",
     "sweep",
     "sweep_quarantines",
     "temporary",
     "touch_full_repack_timestamp",
     "usage",
+    "voting",
     "walk_repositories",
 ]

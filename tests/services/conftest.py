@@ -17,8 +17,12 @@ from gitaly.git import (
     find_git,
 )
 from gitaly.services.ref import RefServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
+from gitaly.services.voters import Voters
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
+from gitaly.transactions import TransactionManager
+from gitaly.transport.backchannel import Backchannels
+from gitaly.transport.connections import Connections
 from tests.git.support import Bare, run_git
 
 
@@ -50,17 +54,24 @@ async def references(git: Git) -> AsyncIterator[InProcessReferences]:
 
 
 @pytest.fixture
-def repositories(
-    storages: Storages, git: Git, references: InProcessReferences
-) -> RepositoryServicer:
-    blocking, counter = Blocking(), RepositoryCounter()
+def repositories(storages: Storages, git: Git) -> RepositoryServicer:
+    blocking, counter, logger = Blocking(), RepositoryCounter(), structlog.get_logger()
+    backchannels = Backchannels(Connections())
+    manager = TransactionManager(backchannels, CollectorRegistry(), (), logger)
     return RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
-        blocking=blocking,
+        remover=Remover(blocking, counter, logger, lambda _: None),
+        voters=Voters(manager),
+    )
+
+
+@pytest.fixture
+def information(
+    storages: Storages, git: Git, references: InProcessReferences
+) -> RepositoryInformationServicer:
+    return RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=Blocking()
     )
 
 
