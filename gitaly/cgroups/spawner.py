@@ -137,6 +137,7 @@ class CgroupSpawner:
         self._is_closed = True
         if self._tidying is not None:
             self._tidying.cancel()
+        self._refuse_all(Unavailable("the node is stopping"))
         for worker in self._crew.workers:
             self._retire(worker)
         for future in [*self._ending, *self._cleaning]:
@@ -174,6 +175,8 @@ class CgroupSpawner:
             raise setup_failed(error.filename or name, error.errno or 0) from error
 
     async def _start(self, launch: Launch, group: Group) -> Descendant:
+        if self._is_closed:
+            raise Unavailable("the node is stopping")
         request = Request(launch, group)
         self._requests[request.ticket] = request
         try:
@@ -200,7 +203,7 @@ class CgroupSpawner:
                     self._add_worker()
                 except OSError as error:
                     if not self._workers:
-                        self._refuse_all(error)
+                        self._refuse_all(OSError(error.errno, error.strerror))
                         return
             served = self._crew.next()
             if served is None:
@@ -208,31 +211,31 @@ class CgroupSpawner:
             ticket, worker = served
             request = self._requests[ticket]
             self._metrics.waited(time.monotonic() - ticket.since)
-            birth = worker.process.start(request.launch, request.group)
-            birth.add_done_callback(partial(self._birth_is_over, worker, request))
+            done = partial(self._birth_is_over, worker, request)
+            worker.process.start(request.launch, request.group, done)
 
     def _birth_is_over(
         self,
         worker: Worker[SpawnerProcess],
         request: Request,
-        birth: "asyncio.Future[Descendant]",
+        born: Descendant | Exception,
     ) -> None:
-        error = birth.exception()
+        lives = isinstance(born, Descendant)
         if worker.process in self._workers:
-            self._crew.born(worker, time.monotonic(), lives=error is None)
-        if request.child.done():  # the caller has gone
-            if error is None:
-                birth.result().signal_group(signal.SIGKILL)
-        elif error is None:
-            request.child.set_result(birth.result())
-        else:
-            request.child.set_exception(error)
+            self._crew.born(worker, time.monotonic(), lives=lives)
+        if isinstance(born, Exception):
+            if not request.child.done():
+                request.child.set_exception(born)
+        elif not request.child.done():
+            request.child.set_result(born)
+        else:  # the caller has gone
+            born.signal_group(signal.SIGKILL)
         self._dispatch()
 
-    def _refuse_all(self, error: OSError) -> None:
+    def _refuse_all(self, error: Exception) -> None:
         for request in self._requests.values():
             if not request.child.done():
-                request.child.set_exception(OSError(error.errno, error.strerror))
+                request.child.set_exception(error)
 
     def _add_worker(self) -> None:
         process = SpawnerProcess(self._homes, reaped=self._reaped, lost=self._lost)

@@ -15,6 +15,8 @@ from gitaly.cgroups.groups import Group
 from gitaly.git import End, Launch, OwnChild, posix_spawn
 
 USAGE_FIELDS: Final = 16
+PACKET_BYTES: Final = 4096
+Done = Callable[["Descendant | Exception"], None]
 RIGHT_BYTES: Final = socket.CMSG_SPACE(4)
 
 
@@ -105,7 +107,7 @@ class SpawnerProcess:
         """Starts it; it is ready after 10 ms, and may be given work before. Raises OSError."""
         self._reaped = reaped
         self._lost = lost
-        self._birth: asyncio.Future[Descendant] | None = None
+        self._birth: Done | None = None  # whom to tell how the birth under way has ended
         self._group: Group | None = None
         self._children: dict[int, Descendant] = {}
         self._loop = asyncio.get_running_loop()
@@ -128,13 +130,13 @@ class SpawnerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def start(self, launch: Launch, group: Group) -> "asyncio.Future[Descendant]":
-        """Have a program started in a group.
+    def start(self, launch: Launch, group: Group, done: Done) -> None:
+        """Have a program started in a group, and `done` called once, never from here.
 
-        The result may be OSError (of the program), GroupClosed or SpawnerLost. What is sent is
-        sent at once: the descriptors may be closed when this returns.
+        It may get an OSError (of the program), GroupClosed or SpawnerLost. What is sent is sent
+        at once: the descriptors may be closed when this returns.
         """
-        birth = self._birth = self._loop.create_future()
+        self._birth = done
         self._group = group
         request = spawner_program.encode(
             group.doors,
@@ -145,10 +147,9 @@ class SpawnerProcess:
         try:
             self._send(request, [launch.stdin, launch.stdout, launch.stderr])
         except ConnectionError:
-            self._end()
+            self._loop.call_soon(self._end)
         except OSError as error:
-            self._fail(error)
-        return birth
+            self._loop.call_soon(self._fail, error)
 
     def close(self) -> None:
         """Let it end; what it has started is killed. `gone` tells when all that is over."""
@@ -186,35 +187,34 @@ class SpawnerProcess:
             os.close(memory)
 
     def _read(self) -> None:
-        while True:
-            try:
-                packet, ancillary, _, _ = self._socket.recvmsg(
-                    4096, RIGHT_BYTES, socket.MSG_CMSG_CLOEXEC
-                )
-            except BlockingIOError:
-                return
-            except ConnectionError:
-                packet, ancillary = b"", []
-            if not packet:
-                self._end()
-                return
-            kind, _, rest = packet.partition(b" ")
-            if kind == b"B":
-                self._born(int(rest), [data for _, _, data in ancillary])
-            elif kind == b"E":
-                self._died(rest)
-            elif kind == b"G":
-                self._fail(GroupClosed(int(rest)))
-            else:
-                self._fail(OSError(int(rest), os.strerror(int(rest))))
+        """One packet: there is seldom a second, and if there is the loop calls again."""
+        try:
+            packet, ancillary, _, _ = self._socket.recvmsg(
+                PACKET_BYTES, RIGHT_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            packet, ancillary = b"", []
+        kind, _, rest = packet.partition(b" ")
+        if kind == b"B":
+            self._born(int(rest), [data for _, _, data in ancillary])
+        elif kind == b"E":
+            self._died(rest)
+        elif kind == b"G":
+            self._fail(GroupClosed(int(rest)))
+        elif kind == b"F":
+            self._fail(OSError(int(rest), os.strerror(int(rest))))
+        else:
+            self._end()
 
     def _born(self, pid: int, rights: list[bytes]) -> None:
         assert self._birth is not None
         assert self._group is not None
         pidfd = int.from_bytes(rights[0], sys.byteorder) if rights else None
         child = self._children[pid] = Descendant(pid, pidfd, self._group)
-        self._birth.set_result(child)
-        self._birth = None
+        done, self._birth = self._birth, None
+        done(child)
 
     def _died(self, packet: bytes) -> None:
         pid, status, before, after, *usage = packet.split()
@@ -227,8 +227,8 @@ class SpawnerProcess:
 
     def _fail(self, error: Exception) -> None:
         if self._birth is not None:
-            self._birth.set_exception(error)
-            self._birth = None
+            done, self._birth = self._birth, None
+            done(error)
 
     def _end(self) -> None:
         self._lost(self)

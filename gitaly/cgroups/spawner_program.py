@@ -53,11 +53,12 @@ def kills_in(counter: int) -> int:
     """How many processes the kernel has killed for memory in the group; -1: nobody knows."""
     if counter >= 0:
         try:
-            for line in os.pread(counter, 4096, 0).splitlines():
-                if line.startswith(b"oom_kill "):
-                    return int(line[9:])
-        except OSError:
-            pass  # the group has been removed under us
+            text = os.pread(counter, 4096, 0)
+        except OSError:  # the group has been removed under us
+            return -1
+        start = text.find(b"oom_kill ")
+        if start >= 0:
+            return int(text[start + 9 : text.find(b"\n", start)])
     return -1
 
 
