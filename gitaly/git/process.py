@@ -54,9 +54,15 @@ class Child:
     """A running program, leader of its own process group."""
 
     def __init__(
-        self, born: Born, ends: ChildEnds, finished: Callable[[struct_rusage], None]
+        self,
+        born: Born,
+        ends: ChildEnds,
+        finished: Callable[[struct_rusage], None],
+        *,
+        spares_others: bool = False,
     ) -> None:
         self.pid = born.pid
+        self._spares_others = spares_others
         self.cgroup_path = born.cgroup_path
         self.stdin: PipeWriter | None = ends.stdin
         self.stdout: PipeReader | None = ends.stdout
@@ -124,7 +130,8 @@ class Child:
 
     def _reap(self) -> None:
         # As long as the leader is a zombie nobody else can get its number, nor the group's.
-        self.signal_group(signal.SIGKILL)
+        if not self._spares_others or self._kill_timer is not None:
+            self.signal_group(signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
@@ -192,10 +199,12 @@ class Processes:
         stdout: Target = PIPE,
         stderr: Target | None = None,
         hangs_up: bool = False,
+        spares_others: bool = False,
     ) -> AsyncIterator[Child]:
         """A child for the length of the block; leaving the block before its end stops it.
 
         `hangs_up`: stop it by the end of its input first, because it has something to clean up.
+        `spares_others`: what it has started may outlive it, unless it had to be stopped.
 
         `stdin`, `stdout`, `stderr`: DEVNULL, PIPE, or a descriptor that stays the caller's.
         `stderr` None: its beginning is kept as `error_text`. `argv[0]` is an absolute path.
@@ -219,7 +228,7 @@ class Processes:
                 stderr=ends.child_stderr,
                 placement=placement,
             )
-            child = await self._start(launch, ends, label, account)
+            child = await self._start(launch, ends, label, account, spares_others)
         except BaseException:
             ends.close()
             raise
@@ -236,7 +245,12 @@ class Processes:
             child.close_pipes()
 
     async def _start(
-        self, launch: Launch, ends: ChildEnds, label: CommandLabel, account: Account
+        self,
+        launch: Launch,
+        ends: ChildEnds,
+        label: CommandLabel,
+        account: Account,
+        spares_others: bool,
     ) -> Child:
         started = time.monotonic()
         try:
@@ -252,7 +266,7 @@ class Processes:
             self.metrics.finished(label, usage, real_seconds)
 
         try:
-            child = Child(born, ends, finished)
+            child = Child(born, ends, finished, spares_others=spares_others)
         except BaseException:  # no descriptor left: nobody could watch it
             os.killpg(born.pid, signal.SIGKILL)
             os.waitpid(born.pid, 0)  # noqa: ASYNC222 - it is being killed

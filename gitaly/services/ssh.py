@@ -104,7 +104,13 @@ class SSHServicer:
         stderr = ErrorText()
         async with (
             self._pushes.receive_pack(
-                repository, first, call, words="start cmd", failed=Internal, stderr=PIPE
+                repository,
+                first,
+                call,
+                protocol="ssh",
+                words="start cmd",
+                failed=Internal,
+                stderr=PIPE,
             ) as child,
             feeding(child, inputs(requests, "stdin")),
             aclosing(merged(child, stderr)) as output,

@@ -15,7 +15,7 @@ from gitaly.storage.repository import Repository, RepositoryNotFound, Repository
 from gitaly.storage.sizes import directory_size
 from gitaly.storage.snapshot import AlternatesUnusable, snapshot
 from gitaly.storage.tempdirs import sweep, temporary
-from gitaly.storage.votes import Phase, Vote
+from gitaly.storage.votes import Phase, Vote, VoteFailed, digest_of, voting
 from gitaly.storage.worktrees import clean_up_worktrees
 
 __all__ = [
@@ -37,9 +37,11 @@ __all__ = [
     "Storage",
     "Storages",
     "Vote",
+    "VoteFailed",
     "access",
     "check_loose",
     "clean_up_worktrees",
+    "digest_of",
     "directory_size",
     "ensure_filesystem_id",
     "file_system_name",
@@ -52,5 +54,6 @@ __all__ = [
     "temporary",
     "touch_full_repack_timestamp",
     "usage",
+    "voting",
     "walk_repositories",
 ]

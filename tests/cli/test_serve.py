@@ -149,8 +149,10 @@ def test_check_says_line_by_line_that_all_is_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert lines[0] == "Checking configuration: OK"
     assert lines[1].startswith("Checking git: OK (2.")
-    assert lines[2] == "Checking runtime directory: OK"
-    assert lines[3] == f'Checking storage "default": OK ({tmp_path}/storage)'
+    assert lines[2].startswith("Checking runtime directory: OK (")
+    assert lines[3] == "Checking hook program: OK"
+    assert lines[4].startswith(f'Checking storage "default": OK ({tmp_path}/storage, ')
+    assert lines[5].startswith("standalone mode: ")
     assert lines[-1] == "OK"
     assert list((tmp_path / "storage").iterdir()) == []
 

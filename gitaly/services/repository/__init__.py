@@ -3,6 +3,7 @@
 from gitaly.services.repository.archives import ArchiveServicer
 from gitaly.services.repository.attributes import AttributesServicer
 from gitaly.services.repository.consistency import ConsistencyServicer
+from gitaly.services.repository.custom_hooks import CustomHooksServicer
 from gitaly.services.repository.export import ExportServicer
 from gitaly.services.repository.information import RepositoryInformationServicer
 from gitaly.services.repository.lfs import LfsFilter
@@ -16,6 +17,7 @@ __all__ = [
     "ArchiveServicer",
     "AttributesServicer",
     "ConsistencyServicer",
+    "CustomHooksServicer",
     "ExportServicer",
     "LfsFilter",
     "LicenseServicer",
