@@ -17,7 +17,7 @@ from gitaly.services.commit.language_cache import (
     read_statistics,
     write_statistics,
 )
-from gitaly.storage import Blocking, Repository, temporary
+from gitaly.storage import Blocking, Repository, temporary_file
 
 READ_BYTES: Final = 16 * 1024  # of each blob
 TOGETHER: Final = 64  # blobs that are looked at together
@@ -167,7 +167,7 @@ class LanguageCounter:
         self, repository: Repository, commit_id: str, files: Sequence[File]
     ) -> dict[str, dict[str, str]]:
         paths = [_key(file.path) for file in files if file.object_id is not None]
-        scratch = partial(temporary, self._blocking, repository.storage_path, "attributes")
+        scratch = partial(temporary_file, self._blocking, repository.storage_path, "attributes")
         found: dict[str, dict[str, str]] = {}
         if not paths:
             return found

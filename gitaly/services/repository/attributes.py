@@ -1,9 +1,8 @@
 """Git attributes."""
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import partial
-from pathlib import Path
 
 from gitaly._pb.repository_pb2 import (
     GetFileAttributesRequest,
@@ -14,7 +13,7 @@ from gitaly._pb.repository_pb2 import (
 from gitaly.errors import Internal, InvalidRequest, prefixed
 from gitaly.git import Git, InvalidArgument, Objects, file_attributes, fit
 from gitaly.rpc import Call
-from gitaly.storage import Blocking, Repository, Storages, temporary
+from gitaly.storage import Blocking, Storages, temporary_file
 
 
 class AttributesServicer:
@@ -54,7 +53,9 @@ class AttributesServicer:
                     request.revision,
                     names=request.attributes,
                     paths=request.paths,
-                    scratch=partial(self._scratch, repository),
+                    scratch=partial(
+                        temporary_file, self._blocking, repository.storage_path, "attributes"
+                    ),
                 )
             except InvalidArgument as error:
                 error.message = f"start check-attr command: {error.message}"
@@ -64,14 +65,6 @@ class AttributesServicer:
             for path, name, value in found
         ]
         return GetFileAttributesResponse(attribute_infos=infos)
-
-    @asynccontextmanager
-    async def _scratch(self, repository: Repository, content: bytes) -> AsyncIterator[str]:
-        """A temporary file."""
-        async with temporary(self._blocking, repository.storage_path, "attributes") as directory:
-            path = Path(directory, "index")
-            await self._blocking.run(path.write_bytes, content)
-            yield str(path)
 
 
 def _check(request: GetFileAttributesRequest) -> None:
