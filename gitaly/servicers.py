@@ -171,10 +171,3 @@ def _transfers(means: Means) -> Iterator[Any]:
         metrics=NegotiationMetrics(means.registry, "smarthttp"),
         logger=means.logger,
     )
-
-
-def _lfs_filter(config: Config) -> LfsFilter | None:
-    if not config.gitlab.url:
-        return None
-    paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
-    return LfsFilter(asdict(config.gitlab), paths)
