@@ -22,6 +22,7 @@ from gitaly.config.node_rules import (
     standalone_problems,
     storage_problems,
 )
+from gitaly.config.resource_rules import cgroups_problems
 
 
 def require_startable(config: Config) -> None:
@@ -111,6 +112,9 @@ def _require_cgroups_within_parent(config: Config) -> None:
         raise ConfigError("cgroups.repositories: cpu shares cannot exceed parent")
     if 0 < parent.cpu_quota_us < groups.cpu_quota_us:
         raise ConfigError("cgroups.repositories: cpu quota cannot exceed parent")
+    for problem in cgroups_problems(config.cgroups):
+        if "named" in problem.key:
+            raise ConfigError(f"cgroups.{'.'.join(problem.key)}: {problem.message}")
 
 
 def _require_cache_directory(config: Config) -> None:
