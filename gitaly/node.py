@@ -24,9 +24,10 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
-from gitaly.hooks import HookReception, Outfit, install
+from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store, Unlimited
 from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
@@ -36,6 +37,11 @@ from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
+from gitaly.services.hook import HookServicer
+from gitaly.services.hook_calls import HookCalls
+from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
+from gitaly.services.pack_objects import PackInterception, PackObjects
+from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
@@ -94,14 +100,22 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, upkeep, registry, logger)]
+    cache = await stack.enter_async_context(_pack_cache(config, git, upkeep, registry, logger))
+    packs = PackObjects(upkeep.storages, git.formats, cache, logger)
+    servicers = [
+        health,
+        HookServicer(packs),
+        *_servicers(config, git, upkeep, outfit, registry, logger),
+    ]
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     steps = _steps(config, methods, running, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    calls = HookCalls(steps, methods)
+    hooks = {PACK_OBJECTS: calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)}
     reception = HookReception(
-        runtime.socket("hooks"), token=config.auth.secret, handlers={}, logger=logger
+        runtime.socket("hooks"), token=config.auth.secret, handlers=hooks, logger=logger
     )
     await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
@@ -143,6 +157,29 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
     return git, processes
 
 
+def intercepts_packs(config: Config) -> bool:
+    """Whether upload-pack asks the node for its packs: to keep them, or to limit their number."""
+    return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
+
+
+def _pack_cache(
+    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+) -> PackCache:
+    wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
+    if wanted.enabled:
+        policy = Policy(
+            max_age_seconds=wanted.max_age.total_seconds(),
+            min_occurrences=wanted.min_occurrences,
+            max_bytes=wanted.max_bytes,
+            backpressure=wanted.backpressure,
+        )
+        store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
+        shelf = Shelf(store, policy, blocking=upkeep.blocking, metrics=metrics, logger=logger)
+    return PackCache(
+        git, shelf=shelf, limiter=Unlimited(), blocking=upkeep.blocking, metrics=metrics
+    )
+
+
 def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
     return Outfit(
         installation=install(runtime.path, runtime.socket("hooks")),
@@ -169,7 +206,12 @@ def _steps(
 
 
 def _servicers(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    upkeep: Upkeep,
+    outfit: Outfit,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> Iterator[Any]:
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
@@ -191,10 +233,12 @@ def _servicers(
     )
     protocol = GitProtocol(registry, logger)
     pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
+    packs = PackInterception(outfit, git.formats, is_on=intercepts_packs(config))
     yield SSHServicer(
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(registry, "ssh"),
         upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
@@ -205,6 +249,7 @@ def _servicers(
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,

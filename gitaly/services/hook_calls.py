@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from google.protobuf.message import Message
+from grpc import StatusCode
 
 from gitaly.git import Account
 from gitaly.hooks import HookHandler, HookRun, Payload
@@ -47,7 +48,7 @@ class HookCalls:
             await self._steps.around_hook(decide)(call)
             if call.outcome.code is OK:
                 return status
-            text = EXHAUSTED if call.outcome.code.name == "RESOURCE_EXHAUSTED" else b""
+            text = EXHAUSTED if call.outcome.code is StatusCode.RESOURCE_EXHAUSTED else b""
             await run.write_stderr(FAILED + text)
             return 1
 
