@@ -47,6 +47,7 @@ class Index:
         self._occurrences = Occurrences(policy.max_age_seconds)
         self._by_key: OrderedDict[str, Entry] = OrderedDict()
         self._with_file: set[Entry] = set()
+        self._replaced: list[Entry] = []
         self.total_bytes = 0  # of all files, those included which only wait for their last reader
 
     def __len__(self) -> int:
@@ -66,9 +67,15 @@ class Index:
             return found, False
         if found is not None:
             self.drop(found)
+            self._replaced.append(found)
         new = Entry(key=key, repository=repository, created=now, seen=seen)
         self._by_key[key] = new
         return new, True
+
+    def take_replaced(self) -> list[Entry]:
+        """Entries that a lookup found too old; each is named once."""
+        replaced, self._replaced = self._replaced, []
+        return replaced
 
     def stored(self, entry: Entry) -> None:
         """The entry has a file."""

@@ -126,8 +126,7 @@ class Production:
             return None
         assert self._shelf is not None
         try:
-            if not await self._shelf.has_room(0):
-                raise CannotKeep("room")
+            await self._check_space()
             file = await self._shelf.create(self._entry)
         except (OSError, CannotKeep) as error:
             self._cannot_keep(error)
@@ -156,17 +155,19 @@ class Production:
 
     async def _fill(self, source: PipeReader, file: int) -> int | None:
         """Move everything into the file; None: not everything, the rest is still in the pipe."""
-        checked = 0
+        checked = SPACE_CHECK_BYTES
+        assert self._shelf is not None
         try:
             while True:
                 await self._let_readers_follow()
+                if not await self._shelf.has_room(MOVE_BYTES):
+                    raise CannotKeep("room")
                 if self._entry.size >= checked:
-                    await self._check_room()
+                    await self._check_space()
                     checked = self._entry.size + SPACE_CHECK_BYTES
                 moved = await self._move(source, file)
                 if not moved:
                     return file
-                assert self._shelf is not None
                 self._shelf.index.grow(self._entry, moved)
                 await asyncio.sleep(PAUSE_SECONDS if moved < ENOUGH_BYTES else 0)
         except (OSError, CannotKeep) as error:
@@ -188,10 +189,8 @@ class Production:
             except BlockingIOError:
                 await source.readable()
 
-    async def _check_room(self) -> None:
+    async def _check_space(self) -> None:
         assert self._shelf is not None
-        if not await self._shelf.has_room(SPACE_CHECK_BYTES):
-            raise CannotKeep("room")
         if not await self._shelf.has_space():
             raise CannotKeep("room")
 

@@ -68,7 +68,10 @@ class Shelf:
 
     def lookup(self, key: str, repository: str) -> tuple[Entry, bool]:
         """The entry for a key, and whether it is new."""
-        return self.index.lookup(key, repository, self._clock())
+        entry, is_new = self.index.lookup(key, repository, self._clock())
+        for former in self.index.take_replaced():
+            self.settle(former)
+        return entry, is_new
 
     async def create(self, entry: Entry) -> int:
         """A descriptor that writes to the entry's new file. Raises OSError."""
@@ -98,6 +101,7 @@ class Shelf:
     async def has_space(self) -> bool:
         """Whether the file system has enough left, after others have gone for it. Raises OSError"""
         while not await self._blocking.run(self._store.has_space):
+            # What a reader has open takes its space on, without being a victim.
             victim = next(self.index.victims(), None)
             if victim is None:
                 return False

@@ -7,7 +7,6 @@ The layout is the reference's, which has no locks: what no lock protects is remo
 Source: Gitaly, internal/streamcache/filestore.go.
 """
 
-import errno
 import fcntl
 import itertools
 import os
@@ -63,7 +62,6 @@ class Store:
         directory = os.path.join(self.directory, f"{number & 0xFF:02x}")
         path = os.path.join(directory, f"{self._id}-{number}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._check_space()
         for attempt in range(ATTEMPTS):
             try:
                 return path, os.open(path, flags, FILE_MODE)
@@ -92,7 +90,10 @@ class Store:
 
     def has_space(self) -> bool:
         """Whether so much is free that files may grow. Raises OSError."""
-        found = os.statvfs(self.directory)
+        try:
+            found = os.statvfs(self.directory)
+        except FileNotFoundError:
+            return True  # it is made anew when the next file is
         total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
         floor = self._min_free_bytes or min(MOST_RESERVED_BYTES, total // RESERVED_SHARE)
         return free > floor
@@ -157,7 +158,7 @@ class Store:
         return os.path.join(self.directory, f"{owner}.lock")
 
     def _take_lock(self) -> None:
-        lock = os.open(self._lock_path(self._id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._lock_path(self._id), os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if self._lock is not None:
             os.close(self._lock)
@@ -173,7 +174,7 @@ class Store:
     def _lock_of_dead(self, owner: str) -> int | None:
         """The lock of a process that does not hold it any more; None: it lives."""
         try:
-            lock = os.open(self._lock_path(owner), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            lock = os.open(self._lock_path(owner), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return None
         try:
@@ -182,14 +183,6 @@ class Store:
             os.close(lock)
             return None
         return lock
-
-    def _check_space(self) -> None:
-        try:
-            if self.has_space():
-                return
-        except FileNotFoundError:
-            return  # it is made anew when the file is
-        raise OSError(errno.ENOSPC, "less space is free than shall be")
 
 
 def identity_of(descriptor: int) -> FileIdentity:
