@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from gitaly.rpc import node_services
+from gitaly.services.hook import HookServicer
 from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryServicer
 from gitaly.services.server import ServerServicer
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILT = {
     servicer.SERVICE: servicer
     for servicer in (
+        HookServicer,
         RefServicer,
         RepositoryServicer,
         ServerServicer,

@@ -1,4 +1,4 @@
-"""`gitaly-hooks`: what git runs as a hook. This version has none."""
+"""`gitaly-hooks` on the path. A node gives its git children a copy of their own: `gitaly.hooks`."""
 
 import sys
 from typing import NoReturn
@@ -6,4 +6,4 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit("gitaly-hooks: hooks are not available in this version")
+    sys.exit("gitaly-hooks: git runs the copy that a node installs, nobody calls it by hand")

@@ -1,8 +1,10 @@
 """Entries and their files together: who is kept, who has to go, and when a file is removed."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 from gitaly.observe.log import Logger
@@ -61,7 +63,7 @@ class Shelf:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        for entry in self.index.everything():
+        for entry in {*self.index.everything(), *self._stubborn}:
             self._speak(entry)
             await self._unlink(entry)
         await self._blocking.run(self._store.close)
@@ -75,19 +77,37 @@ class Shelf:
 
     async def create(self, entry: Entry) -> int:
         """A descriptor that writes to the entry's new file. Raises OSError."""
-        entry.path, descriptor = await self._blocking.run(self._store.create)
-        self.index.stored(entry)
-        return descriptor
+
+        def create() -> int:
+            entry.path, descriptor = self._store.create()
+            return descriptor
+
+        try:
+            return await self._descriptor(create)
+        finally:
+            if entry.path:  # also if we are cancelled: somebody must remove it
+                self.index.stored(entry)
 
     async def open_file(self, entry: Entry) -> int:
         """A descriptor for a reader. Raises OSError; the entry is not found any more then."""
         try:
             if entry.state is State.COMPLETE:
-                return await self._blocking.run(self._store.open_complete, entry)
-            return await self._blocking.run(self._store.open_growing, entry.path)
+                return await self._descriptor(partial(self._store.open_complete, entry))
+            return await self._descriptor(partial(self._store.open_growing, entry.path))
         except OSError as error:
             self.mistrust(entry, str(error))
             raise
+
+    async def _descriptor(self, opens: Callable[[], int]) -> int:
+        """What `opens` opens; closed again if the caller is cancelled meanwhile."""
+        opened: list[int] = []
+        try:
+            await self._blocking.run(lambda: opened.append(opens()))
+        except BaseException:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        return opened[0]
 
     async def has_room(self, more: int) -> bool:
         """Whether files may grow by so many bytes, after others have gone for it."""
