@@ -8,8 +8,9 @@ cache: what cannot be kept is handed straight through.
 import asyncio
 import errno
 import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from gitaly.errors import Cancelled, ResourceExhausted
@@ -45,6 +46,7 @@ class Served:
     generated_bytes: int | None = None  # None: it did not generate
     statistics: str = ""  # git's line "Total …"
     unkept: str = ""  # why its pack was not kept
+    fields: Mapping[str, int] = field(default_factory=dict)  # what git tells of its work
 
 
 class PackCache:
@@ -183,6 +185,7 @@ class PackCache:
         served.generated_bytes = entry.produced + len(entry.messages)
         served.statistics = _statistics(bytes(entry.messages))
         served.unkept = entry.unkept
+        served.fields = entry.statistics
 
 
 class _Waiting:

@@ -63,6 +63,7 @@ class Entry:
     path: str = ""  # of the file; empty: there is none
     identity: FileIdentity | None = None  # once it is complete
     error: NodeError | None = None
+    statistics: dict[str, int] = field(default_factory=dict)  # of git's work, for the log
     unkept: str = ""  # why it is not kept: "unrepeatable", "room", "error", "off"
     seen: int = 1  # requests for the key, as far as is remembered
     requests: int = 0  # that this entry has served

@@ -4,17 +4,18 @@ cannot be kept, straight to them. What the file already has is not lost when its
 import asyncio
 import errno
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
-from gitaly.errors import Cancelled, Internal, NodeError, prefixed
-from gitaly.git import PIPE, Child, Git, PipeReader, go_quoted
+from gitaly.errors import Cancelled, Internal, NodeError, ResourceExhausted, prefixed
+from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
 from gitaly.git.error_text import ErrorText
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.reader import Blocking, Limiter, PackRequest
 from gitaly.packcache.shelf import Shelf
 from gitaly.packcache.store import identity_of
+from gitaly.packcache.trace import Trace
 from gitaly.tasks import background
 
 PREFIX: Final = "pack objects hook"
@@ -33,6 +34,13 @@ class CannotKeep(Exception):
     def __init__(self, reason: str, text: str = "") -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class PackFailed(Internal):
+    """Git has ended badly, and has said why."""
+
+    def __init__(self, stderr: bytes, ended: Exit) -> None:
+        super().__init__(f"git-pack-objects: stderr: {go_quoted(stderr)} err: {ended}")
 
 
 class Production:
@@ -65,6 +73,9 @@ class Production:
             with prefixed(PREFIX):
                 await self._produce()
         except NodeError as error:
+            # A refusal may concern one reader only, and git's own words are known to all.
+            if not isinstance(error, PackFailed | ResourceExhausted):
+                entry.say(f"{error.message}\n".encode())
             self._failed(error)
         except BaseException as error:
             gone = isinstance(error, asyncio.CancelledError)
@@ -89,6 +100,7 @@ class Production:
             await stack.enter_async_context(
                 self._limiter.slot(request.remote_ip, request.is_authenticated)
             )
+            trace = await self._trace(stack)
             command = request.command
             child = await stack.enter_async_context(
                 self._git.run(
@@ -96,6 +108,7 @@ class Production:
                     repository=request.repository,
                     global_flags=["--shallow-file", ""] if command.has_shallow_file else [],
                     flags=["--stdout", *command.flags],
+                    env=trace.environment(current_account().correlation_id),
                     stdin=PIPE,
                     stderr=PIPE,
                 )
@@ -112,12 +125,20 @@ class Production:
             ended = await child.wait()
             await listening
             if not ended:
-                said = go_quoted(self._error_text.value())
-                raise Internal(f"git-pack-objects: stderr: {said} err: {ended}")
+                raise PackFailed(self._error_text.value(), ended)
+            with suppress(OSError):
+                entry.statistics = await self._blocking.run(trace.take)
             if file is None:
                 entry.end()
             else:
                 entry.complete(identity_of(file))
+
+    async def _trace(self, stack: AsyncExitStack) -> Trace:
+        trace = Trace()
+        stack.callback(trace.remove)
+        with suppress(OSError):  # then without
+            await self._blocking.run(trace.make)
+        return trace
 
     async def _file(self, stack: AsyncExitStack) -> int | None:
         """Where the pack shall be kept; None: it is not."""

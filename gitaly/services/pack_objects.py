@@ -103,6 +103,7 @@ class PackObjects:
             "pack_objects_cache.key": served.key,
             "pack_objects_cache.hit": "true" if served.is_hit else "false",
             "pack_objects_cache.served_bytes": served.served_bytes,
+            **served.fields,
         }
         if served.is_joined:
             fields["pack_objects_cache.joined"] = "true"

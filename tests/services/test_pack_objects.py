@@ -128,6 +128,8 @@ async def test_the_log_has_the_reference_s_fields(node: Node) -> None:
     assert line["pack_objects_cache.served_bytes"] == line["pack_objects_cache.generated_bytes"]
     assert line["command.count"] == 1
     assert line["pack_objects.compression_statistics"].startswith("Total 3 (delta 0)")
+    assert line["pack_objects.written_object_count"] == 3
+    assert line["pack_objects.write_pack_file_ms"] >= 0
     outer = await node.finished(SSH)
     assert line["correlation_id"] == outer["correlation_id"]
     [said] = node.lines("served bytes")
