@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, limits, push, start
+from bench import calls, clone, limits, packcache, push, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -18,6 +18,7 @@ def main(chosen: list[str]) -> int:
         "limits": limits.measure,
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
+        "packcache": lambda: packcache.measure(storage, HISTORY),
     }
     print(f"the repository is below {storage}; the first run makes it", flush=True)
     make_repository(storage / HISTORY)

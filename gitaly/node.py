@@ -31,12 +31,13 @@ from gitaly.git import (
 )
 from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.hook_setup import make_manager
-from gitaly.hooks import HookReception, Outfit, install
+from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.hooks.custom import HookStore
 from gitaly.hooks.manager import HookManager
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store, Unlimited
 from gitaly.rpc import (
     Authenticator,
     AuthPolicy,
@@ -60,6 +61,9 @@ from gitaly.services.health import HealthServicer
 from gitaly.services.hook import HookServicer
 from gitaly.services.hook_calls import HookCalls
 from gitaly.services.hook_sessions import Abandonment, HookSessions
+from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
+from gitaly.services.pack_objects import PackInterception, PackObjects
+from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
@@ -135,9 +139,11 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     manager = make_manager(config, git, processes, upkeep.blocking, runtime, registry, logger)
     abandonment = Abandonment()
+    cache = await stack.enter_async_context(_pack_cache(config, git, upkeep, registry, logger))
+    packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     servicers = [
         health,
-        HookServicer(upkeep.storages, manager),
+        HookServicer(upkeep.storages, manager, packs),
         *_servicers(config, git, catfiles, upkeep, manager, outfit, abandonment, registry, logger),
     ]
     limiting = Limiting(config, registry, logger)
@@ -149,11 +155,13 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     steps = _steps(config, methods, running, limiting, reads, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
-    sessions = HookSessions(upkeep.storages, manager, HookCalls(steps, methods), abandonment)
+    calls = HookCalls(steps, methods)
+    sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
+    by_program = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
     reception = HookReception(
         runtime.socket("hooks"),
         token=config.auth.secret,
-        handlers=sessions.handlers,
+        handlers={**sessions.handlers, PACK_OBJECTS: by_program},
         logger=logger,
     )
     await stack.enter_async_context(reception)
@@ -194,6 +202,29 @@ def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[G
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
     )
     return git, processes
+
+
+def intercepts_packs(config: Config) -> bool:
+    """Whether upload-pack asks the node for its packs: to keep them, or to limit their number."""
+    return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
+
+
+def _pack_cache(
+    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+) -> PackCache:
+    wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
+    if wanted.enabled:
+        policy = Policy(
+            max_age_seconds=wanted.max_age.total_seconds(),
+            min_occurrences=wanted.min_occurrences,
+            max_bytes=wanted.max_bytes,
+            backpressure=wanted.backpressure,
+        )
+        store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
+        shelf = Shelf(store, policy, blocking=upkeep.blocking, metrics=metrics, logger=logger)
+    return PackCache(
+        git, shelf=shelf, limiter=Unlimited(), blocking=upkeep.blocking, metrics=metrics
+    )
 
 
 def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
@@ -274,10 +305,12 @@ def _servicers(
     )
     protocol = GitProtocol(registry, logger)
     pushes = Pushes(git, protocol, manager=manager, outfit=outfit, abandonment=abandonment)
+    packs = PackInterception(outfit, git.formats, is_on=intercepts_packs(config))
     yield SSHServicer(
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(registry, "ssh"),
         upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
@@ -288,6 +321,7 @@ def _servicers(
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,
