@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, hostile, limits, push, spawn, stall, start
+from bench import calls, clone, hostile, limits, packcache, push, spawn, stall, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -22,6 +22,7 @@ def main(chosen: list[str]) -> int:
         "clone": lambda: clone.measure(storage, HISTORY),
         "hostile": lambda: hostile.memory(storage, HISTORY),
         "shares": lambda: hostile.shares(storage),
+        "packcache": lambda: packcache.measure(storage, HISTORY),
     }
     print(f"the repository is below {storage}; the first run makes it", flush=True)
     make_repository(storage / HISTORY)

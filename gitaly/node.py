@@ -24,10 +24,11 @@ from gitaly.git import (
     keep_inherited_descriptors,
 )
 from gitaly.hook_setup import make_manager
-from gitaly.hooks import HookReception, Outfit, install
+from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.pack_setup import make_pack_cache
 from gitaly.rpc import (
     Authenticator,
     AuthPolicy,
@@ -47,6 +48,9 @@ from gitaly.servicers import Means, make_servicers
 from gitaly.services.health import HealthServicer
 from gitaly.services.hook_calls import HookCalls
 from gitaly.services.hook_sessions import Abandonment, HookSessions
+from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
+from gitaly.services.pack_objects import PackObjects
+from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.voters import Voters
 from gitaly.serving import Serving
@@ -110,6 +114,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     limiting = Limiting(config, registry, logger)
+    cache = make_pack_cache(config, git, limiting, upkeep.blocking, registry, logger)
+    await stack.enter_async_context(cache)
+    packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     reads = _reads(config, upkeep.blocking)
     await stack.enter_async_context(
         limiting.moving(
@@ -135,6 +142,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         catfiles=catfiles,
         upkeep=upkeep,
         manager=manager,
+        packs=packs,
         outfit=outfit,
         abandonment=abandonment,
         voters=Voters(transactions),
@@ -148,11 +156,13 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
-    sessions = HookSessions(upkeep.storages, manager, HookCalls(steps, methods), abandonment)
+    calls = HookCalls(steps, methods)
+    sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
+    by_program = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
     reception = HookReception(
         runtime.socket("hooks"),
         token=config.auth.secret,
-        handlers=sessions.handlers,
+        handlers={**sessions.handlers, PACK_OBJECTS: by_program},
         logger=logger,
     )
     await stack.enter_async_context(reception)

@@ -21,12 +21,14 @@ from gitaly.hooks import Outfit
 from gitaly.hooks.custom import HookStore
 from gitaly.hooks.manager import HookManager
 from gitaly.observe.log import Logger
+from gitaly.pack_setup import intercepts_packs
 from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.commit import CommitServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.hook import HookServicer
 from gitaly.services.hook_sessions import Abandonment
+from gitaly.services.pack_objects import PackInterception, PackObjects
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.remote import RemoteServicer
@@ -61,6 +63,7 @@ class Means:
     catfiles: CatfilePool
     upkeep: Upkeep
     manager: HookManager
+    packs: PackObjects
     outfit: Outfit
     abandonment: Abandonment
     voters: Voters
@@ -138,7 +141,7 @@ def _changers(means: Means, handles: Handles) -> Iterator[Any]:
         voters=means.voters,
     )
     yield CustomHooksServicer(upkeep.storages, HookStore(upkeep.blocking), means.voters)
-    yield HookServicer(upkeep.storages, means.manager)
+    yield HookServicer(upkeep.storages, means.manager, means.packs)
 
 
 def _transfers(means: Means) -> Iterator[Any]:
@@ -153,10 +156,12 @@ def _transfers(means: Means) -> Iterator[Any]:
         abandonment=means.abandonment,
         voters=means.voters,
     )
+    packs = PackInterception(means.outfit, git.formats, is_on=intercepts_packs(config))
     yield SSHServicer(
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(means.registry, "ssh"),
         upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
@@ -167,6 +172,7 @@ def _transfers(means: Means) -> Iterator[Any]:
         storages,
         git,
         pushes=pushes,
+        packs=packs,
         protocol=protocol,
         metrics=NegotiationMetrics(means.registry, "smarthttp"),
         logger=means.logger,

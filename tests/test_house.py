@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gitaly"
 ROOMS = [
     "cli",
     "node",
+    "pack_setup",
     "client",
     "config",
     "services",
@@ -28,16 +29,17 @@ ROOMS = [
 ]
 # One room, which knows everybody.
 COMPOSITION = {
+    "hook_setup",
+    "limiting",
     "node",
+    "pack_setup",
+    "runtime_dir",
+    "servicers",
     "serving",
+    "spawning",
     "start_log",
     "tls",
-    "runtime_dir",
     "upkeep",
-    "limiting",
-    "hook_setup",
-    "servicers",
-    "spawning",
 }
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]

@@ -29,8 +29,6 @@ INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
         ),
         "logging.sentry_dsn": lambda config: bool(config.logging.sentry_dsn),
         "offloading": lambda config: config.offloading.enabled,
-        "pack_objects_cache": lambda config: config.pack_objects_cache.enabled,
-        "pack_objects_limiting": lambda config: config.origin.gives("pack_objects_limiting"),
         "pool_metadata": lambda config: bool(config.pool_metadata.database_path),
         "raft": lambda config: config.raft.enabled,
         "standalone": lambda config: config.origin.gives("standalone") and not config.is_standalone,

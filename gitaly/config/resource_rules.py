@@ -22,10 +22,10 @@ from gitaly.config.errors import Problem, found
 from gitaly.config.extensions import BackupConfig, OffloadingConfig, RaftConfig, TransactionsConfig
 from gitaly.config.go_text import quote
 from gitaly.config.resources import (
-    CacheConfig,
     CgroupsConfig,
     ConcurrencyConfig,
     LimitsConfig,
+    PackObjectsCacheConfig,
     PackObjectsLimitingConfig,
 )
 from gitaly.config.sections import DailyMaintenanceConfig
@@ -140,11 +140,13 @@ def _unauthenticated_problems(limits: LimitsConfig) -> Iterator[Problem]:
             yield problem.below("unauthenticated")
 
 
-def cache_problems(cache: CacheConfig) -> Iterator[Problem]:
+def cache_problems(cache: PackObjectsCacheConfig) -> Iterator[Problem]:
     """A cache that is off may say anything."""
     if cache.enabled:
         yield from found(is_absolute(cache.dir), "dir")
         yield from found(at_least(cache.max_age, NO_TIME), "max_age")
+        yield from found(at_least(cache.max_bytes, 0), "max_bytes")
+        yield from found(at_least(cache.min_free_bytes, 0), "min_free_bytes")
 
 
 def backup_problems(backup: BackupConfig) -> Iterator[Problem]:

@@ -163,3 +163,5 @@ class PackObjectsCacheConfig(CacheConfig):
 
     min_occurrences: int = 1
     backpressure: bool = True
+    max_bytes: int = 0  # ours; of all files together; 0: no limit
+    min_free_bytes: int = 0  # ours; left to others; 0: a twentieth of the disk, at most 1 GiB

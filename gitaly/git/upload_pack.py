@@ -15,7 +15,7 @@ from gitaly.git.process import Child
 from gitaly.git.quoting import go_quoted
 from gitaly.git.spawner import StoppedByLimit
 from gitaly.git.stdio import PIPE
-from gitaly.git.transfer import Sink, feeding, pump, pump_band, started
+from gitaly.git.transfer import FEW_BYTES, Sink, feeding, pump, pump_band, started
 from gitaly.tasks import background
 from gitaly.transport import sideband
 from gitaly.transport.negotiation import DONE, Negotiation, NegotiationParser, PacketWatcher
@@ -167,7 +167,7 @@ async def _pump_bands(child: Child, peer: Peer) -> int:
     assert child.stdout is not None
     assert child.stderr is not None
     child.stdout.enlarge()
-    errors = pump_band(child.stderr, peer, sideband.STDERR, child.heard)
+    errors = pump_band(child.stderr, peer, sideband.STDERR, child.heard, FEW_BYTES)
     async with background(errors) as err:
         moved = await pump_band(child.stdout, peer, sideband.STDOUT)
         await err

@@ -1,6 +1,7 @@
 """One hook program while it runs, from the node's side."""
 
 import asyncio
+import fcntl
 import os
 import socket
 from collections import deque
@@ -8,17 +9,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from gitaly.errors import NodeError
+from gitaly.errors import Cancelled
 from gitaly.git import PipeReader
+from gitaly.git.pipes import LARGE_PIPE_BYTES
 from gitaly.hooks import wire
 from gitaly.hooks.payload import VARIABLE, Payload
 
 RECEIVE_BYTES: Final = 256 * 1024
+TAKE_BYTES: Final = 1 << 20
 STREAMS: Final = 3
 MOST_WRITE_BYTES: Final = 1 << 20  # of one instruction: the program holds it in memory
 
 
-class HookGone(NodeError):
+class HookGone(Cancelled):
     """The hook program has ended, or was killed: git no longer waits for it."""
 
     def __init__(self) -> None:
@@ -78,6 +81,26 @@ class HookRun:
             piece = data[start : start + MOST_WRITE_BYTES]
             await self._session.send(wire.write(wire.STDERR, piece))
 
+    async def take(self, source: PipeReader) -> int:
+        """Move what comes out of a pipe to the program's stdout, which must be a pipe as well.
+
+        At least a byte; 0 at the end of the pipe. The program must not be copying at the same
+        time. Raises HookGone if git reads no more.
+        """
+        while True:
+            try:
+                return os.splice(source.fd, self.stdout, TAKE_BYTES, flags=os.SPLICE_F_NONBLOCK)
+            except BlockingIOError:
+                await source.readable()
+            except BrokenPipeError as error:
+                raise HookGone from error
+            await self._session.writable(self.stdout)
+
+    def enlarge(self) -> None:
+        """Make room for 1 MiB between the program and git, if the kernel lets us."""
+        with suppress(OSError):
+            fcntl.fcntl(self.stdout, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+
     def close(self) -> None:
         """Give the descriptors back: git sees the end of its output when the program has ended."""
         self.stdin.close()
@@ -105,6 +128,8 @@ class Session:
         self._hello: asyncio.Future[wire.Hello] = self._loop.create_future()
         self._reports: deque[asyncio.Future[wire.Report]] = deque()
         self._sending = asyncio.Lock()
+        self._wakes: set[asyncio.Event] = set()
+        self._descriptor = connected.fileno()
         self._loop.add_reader(connected.fileno(), self._readable)
 
     async def greeted(self) -> HookRun:
@@ -146,16 +171,21 @@ class Session:
             try:
                 return socket.send_fds(self._socket, [data], [descriptor])
             except (BlockingIOError, InterruptedError):
-                await self._writable()
+                await self.writable(self._socket.fileno())
 
-    async def _writable(self) -> None:
+    async def writable(self, descriptor: int) -> None:
+        """Wait until a descriptor takes something. Raises HookGone."""
         wake = asyncio.Event()
-        self._loop.add_writer(self._socket.fileno(), wake.set)
+        self._wakes.add(wake)
+        self._loop.add_writer(descriptor, wake.set)
         try:
             await wake.wait()
         finally:
-            if self._socket.fileno() >= 0:
-                self._loop.remove_writer(self._socket.fileno())
+            self._wakes.discard(wake)
+            if not self.gone.is_set() or descriptor != self._descriptor:
+                self._loop.remove_writer(descriptor)
+        if self.gone.is_set():
+            raise HookGone
 
     async def end(self, status: int) -> None:
         """Tell the program to end. Raises HookGone."""
@@ -202,6 +232,8 @@ class Session:
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
         self.gone.set()
+        for wake in self._wakes:
+            wake.set()
         while self._descriptors:
             os.close(self._descriptors.pop())
         waiters: list[asyncio.Future[Any]] = [self._hello, *self._reports]

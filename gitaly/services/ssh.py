@@ -34,6 +34,7 @@ from gitaly.services.fetches import (
     report,
     statistics_of,
 )
+from gitaly.services.pack_objects import PackInterception
 from gitaly.services.pushes import Pushes
 from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
@@ -53,6 +54,7 @@ class SSHServicer:
         git: Git,
         *,
         pushes: Pushes,
+        packs: PackInterception,
         protocol: GitProtocol,
         metrics: NegotiationMetrics,
         upload_pack_seconds: float,  # until a fetch must be negotiated
@@ -62,6 +64,7 @@ class SSHServicer:
         self._storages = storages
         self._git = git
         self._pushes = pushes
+        self._packs = packs
         self._protocol = protocol
         self._metrics = metrics
         self._upload_pack_seconds = upload_pack_seconds
@@ -73,15 +76,18 @@ class SSHServicer:
     ) -> SSHUploadPackWithSidechannelResponse:
         # The word is the reference's, and so is opening the sidechannel before any check.
         async with sidechannel_of(call, "opennig sidechannel", retryable=False) as peer:
+            repository = self._storages.existing(request.repository)
+            config, env = self._packs.options(request.repository, repository.path, call, "ssh")
             fetch = Fetch(
-                repository=self._storages.existing(request.repository),
+                repository=repository,
                 config=[
                     *config_options(
                         request.git_config_options, "running upload-pack: starting command"
                     ),
                     BUNDLE_URI_OFF,
+                    *config,
                 ],
-                env=self._protocol.environment(request.git_protocol, call),
+                env=env | self._protocol.environment(request.git_protocol, call),
             )
             try:
                 await serve_stateful(self._git, fetch, peer, self._upload_pack_seconds)

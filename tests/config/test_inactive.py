@@ -20,8 +20,6 @@ def test_a_plain_node_leaves_nothing_out() -> None:
         ("[hooks]\npackobjects_hook_max_proc = 1", "hooks.packobjects_hook_max_proc"),
         ('[logging]\nsentry_dsn = "https://x"', "logging.sentry_dsn"),
         ("[offloading]\nenabled = true", "offloading"),
-        ("[pack_objects_cache]\nenabled = true", "pack_objects_cache"),
-        ("[pack_objects_limiting]\nmax_concurrency = 1", "pack_objects_limiting"),
         ('[pool_metadata]\ndatabase_path = "/x"', "pool_metadata"),
         ("[raft]\nenabled = true", "raft"),
         ('[gitlab]\nurl = "http://x"\n[[standalone.rule]]\nread_only = true', "standalone"),
