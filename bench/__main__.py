@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, packcache, push, start
+from bench import calls, clone, limits, packcache, push, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -15,6 +15,7 @@ def main(chosen: list[str]) -> int:
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "start": lambda: start.measure(storage),
         "calls": lambda: calls.measure(storage, HISTORY),
+        "limits": limits.measure,
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
         "packcache": lambda: packcache.measure(storage, HISTORY),

@@ -14,27 +14,45 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.config import Config
 from gitaly.git import (
+    CatfilePool,
     Git,
+    GitObjects,
     GitReferences,
     Handles,
+    InProcessObjects,
     InProcessReferences,
+    Objects,
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
+    cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
+from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
+from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store, Unlimited
-from gitaly.rpc import Authenticator, AuthPolicy, Call, Method, method_of, node_services
+from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store
+from gitaly.rpc import (
+    Authenticator,
+    AuthPolicy,
+    Call,
+    Method,
+    RunningReads,
+    method_of,
+    node_services,
+)
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.commit import CommitServicer
+from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.health import HealthServicer
 from gitaly.services.hook import HookServicer
@@ -45,13 +63,25 @@ from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.remote import RemoteServicer
+from gitaly.services.repository import (
+    ArchiveServicer,
+    AttributesServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    LicenseServicer,
+    RawChangesServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SearchServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 from gitaly.serving import Serving
 from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Creator, Remover
+from gitaly.storage import Blocking, Creator, Remover, Storages
 from gitaly.tasks import background
 from gitaly.tls import server_context
 from gitaly.transport.connections import Connections
@@ -99,17 +129,24 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     registry.register(upkeep.counter)
     upkeep.prepare()
     await stack.enter_async_context(background(upkeep.run()))
+    catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
+    await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    cache = await stack.enter_async_context(_pack_cache(config, git, upkeep, registry, logger))
+    limiting = Limiting(config, registry, logger)
+    cache = await stack.enter_async_context(
+        _pack_cache(config, git, limiting, upkeep, registry, logger)
+    )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     servicers = [
         health,
         HookServicer(packs),
-        *_servicers(config, git, upkeep, outfit, registry, logger),
+        *_servicers(config, git, catfiles, upkeep, outfit, registry, logger),
     ]
+    reads = _reads(config, upkeep.blocking)
+    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
-    steps = _steps(config, methods, running, registry, logger)
+    steps = _steps(config, methods, running, limiting, reads, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
     calls = HookCalls(steps, methods)
@@ -163,7 +200,12 @@ def intercepts_packs(config: Config) -> bool:
 
 
 def _pack_cache(
-    config: Config, git: Git, upkeep: Upkeep, registry: CollectorRegistry, logger: Logger
+    config: Config,
+    git: Git,
+    limiting: Limiting,
+    upkeep: Upkeep,
+    registry: CollectorRegistry,
+    logger: Logger,
 ) -> PackCache:
     wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
     if wanted.enabled:
@@ -176,7 +218,7 @@ def _pack_cache(
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
         shelf = Shelf(store, policy, blocking=upkeep.blocking, metrics=metrics, logger=logger)
     return PackCache(
-        git, shelf=shelf, limiter=Unlimited(), blocking=upkeep.blocking, metrics=metrics
+        git, shelf=shelf, limiter=limiting.pack_objects, blocking=upkeep.blocking, metrics=metrics
     )
 
 
@@ -193,21 +235,33 @@ def _steps(
     config: Config,
     methods: Sequence[Method],
     running: set[Call],
+    limiting: Limiting,
+    reads: RunningReads | None,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Steps:
+    limiting.warn_of_unknown({method.path for method in methods})
     return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=Authenticator(_policy(config), registry, time.time),
         running=running,
         logger=logger,
+        limits=limiting.methods,
+        reads=reads,
     )
+
+
+def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
+    if not config.load_shedder.enabled:
+        return None
+    return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
 def _servicers(
     config: Config,
     git: Git,
+    catfiles: CatfilePool,
     upkeep: Upkeep,
     outfit: Outfit,
     registry: CollectorRegistry,
@@ -216,15 +270,26 @@ def _servicers(
     storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
     handles = Handles(git.formats)
     references = InProcessReferences(handles, GitReferences(git))
+    objects = InProcessObjects(handles, GitObjects(git, catfiles))
+
+    def forget(path: str) -> None:
+        handles.forget(path)
+        catfiles.forget(path)
+
     yield RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, handles.forget),
-        blocking=blocking,
+        remover=Remover(blocking, counter, logger, forget),
     )
+    yield RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=blocking
+    )
+    yield from _repository_readers(storages, git, objects, blocking, logger)
+    yield RemoteServicer(storages, git)
     yield RefServicer(storages, references)
+    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
+    yield from _comparers(storages, git, objects, blocking)
+    yield AnalysisServicer(storages, objects)
     yield ServerServicer(
         storages,
         binary=git.binary,
@@ -254,6 +319,26 @@ def _servicers(
         metrics=NegotiationMetrics(registry, "smarthttp"),
         logger=logger,
     )
+
+
+def _repository_readers(
+    storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
+) -> Iterator[Any]:
+    """What RepositoryService tells of a repository's content."""
+    yield ArchiveServicer(storages, git, objects)
+    yield AttributesServicer(storages, git, objects, blocking)
+    yield ConsistencyServicer(storages, git)
+    yield ExportServicer(storages, git, blocking, logger)
+    yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
+    yield ReachabilityServicer(storages, git)
+    yield SearchServicer(storages, git)
+
+
+def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
+    """What tells differences."""
+    diffs = Diffs(git, HeadAttributes(git, objects))
+    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
+    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
 
 
 def _standard() -> Iterator[Method]:

@@ -4,25 +4,50 @@ import re
 from pathlib import Path
 
 from gitaly.rpc import node_services
+from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.commit import CommitServicer
+from gitaly.services.diff import DiffServicer
 from gitaly.services.hook import HookServicer
 from gitaly.services.ref import RefServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.remote import RemoteServicer
+from gitaly.services.repository import (
+    ArchiveServicer,
+    AttributesServicer,
+    ConsistencyServicer,
+    ExportServicer,
+    LicenseServicer,
+    RawChangesServicer,
+    ReachabilityServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SearchServicer,
+)
 from gitaly.services.server import ServerServicer
 from gitaly.services.smarthttp import SmartHTTPServicer
 from gitaly.services.ssh import SSHServicer
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = {
-    servicer.SERVICE: servicer
-    for servicer in (
-        HookServicer,
-        RefServicer,
-        RepositoryServicer,
-        ServerServicer,
-        SmartHTTPServicer,
-        SSHServicer,
-    )
-}
+BUILT = (
+    AnalysisServicer,
+    ArchiveServicer,
+    AttributesServicer,
+    CommitServicer,
+    ConsistencyServicer,
+    DiffServicer,
+    HookServicer,
+    ExportServicer,
+    LicenseServicer,
+    RawChangesServicer,
+    ReachabilityServicer,
+    RefServicer,
+    RemoteServicer,
+    RepositoryInformationServicer,
+    RepositoryServicer,
+    SSHServicer,
+    SearchServicer,
+    ServerServicer,
+    SmartHTTPServicer,
+)
 
 
 def test_the_status_table_says_what_is_built() -> None:
@@ -31,7 +56,8 @@ def test_the_status_table_says_what_is_built() -> None:
     said = {service: (works, calls) for service, works, calls in rows if " of " in works}
     true = {}
     for service, methods in node_services().items():
-        names = sorted(m.name for m in methods if hasattr(BUILT.get(service), m.name))
+        servicers = [servicer for servicer in BUILT if service == servicer.SERVICE]
+        names = sorted(m.name for m in methods if any(hasattr(x, m.name) for x in servicers))
         true[service] = (f"{len(names)} of {len(methods)}", ", ".join(names))
     assert said == true
 

@@ -21,12 +21,13 @@ ROOMS = [
     "packcache",
     "limits",
     "cgroups",
+    "linguist",
     "git",
     "transport",
     "observe",
 ]
 # One room, which knows everybody.
-COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir", "upkeep"}
+COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir", "upkeep", "limiting"}
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_pb" not in p.parts)

@@ -69,6 +69,20 @@ def validate() -> NoReturn:
     sys.exit(outcome.exit_code)
 
 
+@gitaly.group()
+def limits() -> None:
+    """Questions about concurrency limits."""
+
+
+@limits.command("suggest")
+@click.argument("config")
+def suggest_limits(config: str) -> NoReturn:
+    """Print limits for the node that CONFIG describes, from what it has counted since its start."""
+    from gitaly.cli.limits import suggest_for
+
+    sys.exit(suggest_for(config))
+
+
 def main(arguments: Any = None) -> NoReturn:  # Any: click's own type for argument lists
     """The console script."""
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # children come from posix_spawn

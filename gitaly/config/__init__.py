@@ -14,6 +14,7 @@ from gitaly.config.resources import (
     LimitsConfig,
     PackObjectsCacheConfig,
     PackObjectsLimitingConfig,
+    PressureConfig,
 )
 from gitaly.config.sections import (
     AuthConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "Origin",
     "PackObjectsCacheConfig",
     "PackObjectsLimitingConfig",
+    "PressureConfig",
     "Problem",
     "PrometheusConfig",
     "StorageConfig",

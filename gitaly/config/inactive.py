@@ -25,20 +25,16 @@ def _has_maintenance(config: Config) -> bool:
 
 INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
     {
-        "adaptive_limiting": lambda config: config.origin.gives("adaptive_limiting"),
         "archive_cache": lambda config: config.archive_cache.enabled,
         "backup": lambda config: config.origin.gives("backup"),
         "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
         "cgroups": _has_cgroups,
-        "concurrency": lambda config: bool(config.concurrency),
         "daily_maintenance": _has_maintenance,
         "git.signing_key": lambda config: bool(config.git.signing_key),
         "gitlab": lambda config: bool(config.gitlab.url),
         "hooks": lambda config: bool(config.hooks.custom_hooks_dir),
-        "load_shedder": lambda config: config.load_shedder.enabled,
         "logging.sentry_dsn": lambda config: bool(config.logging.sentry_dsn),
         "offloading": lambda config: config.offloading.enabled,
-        "pack_objects_limiting": lambda config: config.origin.gives("pack_objects_limiting"),
         "pool_metadata": lambda config: bool(config.pool_metadata.database_path),
         "raft": lambda config: config.raft.enabled,
         "transactions": lambda config: config.transactions.enabled,

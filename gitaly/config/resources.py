@@ -9,7 +9,7 @@ from gitaly.config.schema import Section, Unsigned
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig(Section):
-    """How many may run and how many may wait. The four last are for `adaptive` limits."""
+    """How many may run and how many may wait. `adaptive` and the three below belong together."""
 
     max_concurrency: int = 0  # 0: no limit
     max_per_repo: int = 0  # the former name of max_concurrency
@@ -20,6 +20,7 @@ class LimitsConfig(Section):
     initial_limit: int = 0
     max_limit: int = 0
     min_limit: int = 0
+    shadow: bool = False  # count what the limit would do, without doing it
 
     @property
     def concurrency(self) -> int:

@@ -1,27 +1,56 @@
 """The git command line and the object database as typed functions."""
 
 from gitaly.git.account import ACCOUNT, Account, current_account
+from gitaly.git.all_objects import all_objects
+from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
+from gitaly.git.arguments import fit
+from gitaly.git.bundles import EmptyBundle, bundle, fast_export
+from gitaly.git.catfile_pool import CatfilePool
+from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
+from gitaly.git.commit_object import Commit, parse_commit, signed_payload
+from gitaly.git.cpu import cpu_seconds_of_groups
+from gitaly.git.default_config import EMPTY_TREE
 from gitaly.git.exit_status import Exit
+from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
+from gitaly.git.fsck import fsck
+from gitaly.git.grep import grep
 from gitaly.git.handles import Handles
+from gitaly.git.identity import Identity, parse_identity, parse_seconds
 from gitaly.git.invocation import NO_HOOKS, Hooks
+from gitaly.git.mailmap import NO_MAILMAP, Mailmap
+from gitaly.git.mailmaps import Mailmaps
+from gitaly.git.merge_base import merge_base
 from gitaly.git.metrics import PrometheusCommandMetrics
+from gitaly.git.object_sizes import objects_size
+from gitaly.git.objects import (
+    NO_LIMIT,
+    AmbiguousRevision,
+    Object,
+    ObjectInfo,
+    Objects,
+    ObjectTooLarge,
+)
+from gitaly.git.objects_by_git import GitObjects
+from gitaly.git.objects_in_process import InProcessObjects
 from gitaly.git.os_errors import reason
+from gitaly.git.output import output_pieces
+from gitaly.git.path_filter import PathFilter
 from gitaly.git.paths import RepositoryPaths
+from gitaly.git.pinning import PinnedUrl, pinned
 from gitaly.git.pipes import OutputTooLarge, PipeReader, PipeWriter
 from gitaly.git.process import Child, CommandLabel, CommandMetrics, Processes
 from gitaly.git.quoting import go_quoted
 from gitaly.git.reference_list import ListingFailed
 from gitaly.git.reference_names import is_valid_reference_name
-from gitaly.git.references import (
-    ListedReference,
-    ReferenceQuery,
-    References,
-    SortKey,
-)
+from gitaly.git.references import ListedReference, ReferenceQuery, References, SortKey
 from gitaly.git.references_by_git import GitReferences
 from gitaly.git.references_in_process import InProcessReferences
+from gitaly.git.remotes import answers, remote_head_branch
+from gitaly.git.rev_list import git_lines, rev_list
+from gitaly.git.revision_input import RevisionInput, RevisionLines
+from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
@@ -33,38 +62,65 @@ from gitaly.git.spawner import (
 )
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
+from gitaly.git.tag_object import Tag, parse_tag, signature_split
+from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
+from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
+from gitaly.git.worktrees import clean_up_worktrees
 
 __all__ = [
     "ACCOUNT",
     "DEVNULL",
+    "EMPTY_TREE",
+    "ID_DIGITS",
     "NO_HOOKS",
+    "NO_LIMIT",
+    "NO_MAILMAP",
     "PIPE",
     "STDOUT",
+    "TRAILERS_FORMAT",
     "Account",
+    "AmbiguousRevision",
+    "Archive",
+    "ArchiveFormat",
     "Born",
+    "CatfilePool",
     "Child",
     "CommandLabel",
     "CommandMetrics",
+    "Commit",
     "CompletedGit",
+    "EmptyBundle",
     "Exit",
+    "FileAttribute",
     "Format",
     "Formats",
     "Git",
     "GitBinary",
     "GitFailed",
+    "GitObjects",
     "GitReferences",
     "GitUnusable",
     "GitVersion",
     "Handles",
     "Hooks",
     "HooksUndecided",
+    "Identity",
+    "InProcessObjects",
     "InProcessReferences",
     "InvalidArgument",
     "Launch",
     "ListedReference",
     "ListingFailed",
+    "Mailmap",
+    "Mailmaps",
+    "Object",
+    "ObjectInfo",
+    "ObjectTooLarge",
+    "Objects",
     "OutputTooLarge",
+    "PathFilter",
+    "PinnedUrl",
     "PipeReader",
     "PipeWriter",
     "PosixSpawner",
@@ -73,15 +129,49 @@ __all__ = [
     "ReferenceQuery",
     "References",
     "RepositoryPaths",
+    "RevisionInput",
+    "RevisionLines",
     "SortKey",
     "Spawner",
+    "Tag",
+    "TreeEntry",
+    "all_objects",
+    "answers",
+    "archive_pieces",
+    "bundle",
+    "check_archive",
     "checked_options",
+    "clean_up_worktrees",
+    "cpu_seconds_of_groups",
     "current_account",
+    "fast_export",
+    "file_attributes",
+    "find_entry",
     "find_git",
+    "fit",
+    "fsck",
+    "git_lines",
     "go_quoted",
+    "grep",
     "is_valid_reference_name",
+    "is_whole_object_id",
     "keep_inherited_descriptors",
+    "merge_base",
+    "objects_size",
+    "output_pieces",
+    "parse_commit",
+    "parse_identity",
+    "parse_seconds",
+    "parse_tag",
+    "parse_trailers",
+    "parse_tree",
+    "pinned",
     "posix_spawn",
     "public_signing_key",
     "reason",
+    "references_checksum",
+    "remote_head_branch",
+    "rev_list",
+    "signature_split",
+    "signed_payload",
 ]

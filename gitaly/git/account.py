@@ -23,6 +23,7 @@ class Account:
     blocks_in: int = 0
     blocks_out: int = 0
     cgroup_path: str = ""
+    groups: set[int] = field(default_factory=set)  # process groups of children that run
     fields: dict[str, object] = field(default_factory=dict)  # further fields for the log line
 
     def add(self, usage: struct_rusage, real_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from typing import Final
 
 import pygit2
@@ -15,9 +16,14 @@ from gitaly.git.paths import RepositoryPaths
 MAXIMUM: Final = 512  # 9 MB
 AGE_SECONDS: Final = 600.0
 OPEN_PACKS: Final = 256  # descriptors that libgit2 keeps, for all handles of this process together
+CACHE_BYTES: Final = 64 << 20  # of objects, for all handles together
 # Without these libgit2 would go up the directories until it finds some repository.
 _ONLY_HERE: Final = RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.NO_DOTGIT
-Identity = tuple[int, int, int]
+Identity = tuple[int, ...]
+
+
+class Undecided(Exception):
+    """Libgit2 does not know what git would say."""
 
 
 class Handles:
@@ -25,13 +31,17 @@ class Handles:
 
     It does not know SHA-256, reftables, partial clones, quarantines and unknown extensions, and
     declines repositories of another owner. That is remembered as long as the config is unchanged:
-    the config's identity tells whether a path still holds the same repository.
+    the config's identity tells whether a path still holds the same repository. A repository that
+    gets or loses an object pool is opened again: libgit2 reads the list of alternates once.
     """
 
     def __init__(
         self, formats: Formats, *, maximum: int = MAXIMUM, age_seconds: float = AGE_SECONDS
     ) -> None:
         pygit2.settings.mwindow_file_limit = OPEN_PACKS  # without, one for each pack ever read
+        pygit2.settings.cache_max_size(CACHE_BYTES)
+        # Git does not hash again what it reads from a pack, either.
+        pygit2.settings.enable_strict_hash_verification(False)
         self._formats = formats
         self._open: TTLCache[str, tuple[Identity, pygit2.Repository | None]] = TTLCache(
             maximum, age_seconds, timer=time.monotonic
@@ -46,7 +56,9 @@ class Handles:
             status = os.stat(f"{path}/config")
         except OSError:
             return None
-        identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
+        identity: Identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
+        with suppress(OSError):
+            identity += (os.stat(f"{path}/objects/info/alternates").st_ctime_ns,)
         known = self._open.get(path)
         if known is not None and known[0] == identity:
             return known[1]

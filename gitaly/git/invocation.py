@@ -48,7 +48,7 @@ class Options(TypedDict, total=False):
     action: str  # "add" of "worktree add"
     flags: Sequence[Argument | tuple[Argument, Argument]]  # a pair is two arguments
     args: Sequence[Argument]  # never taken for options
-    after_separator: Sequence[Argument]  # behind "--"
+    after_separator: Sequence[Argument] | None  # behind "--", which None leaves out
     global_flags: Sequence[str]  # "--literal-pathspecs"
     config: Sequence[tuple[str, str]]
     secrets: Sequence[tuple[str, str]]  # configuration that the list of processes must not show

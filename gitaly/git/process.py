@@ -247,6 +247,7 @@ class Processes:
         def finished(usage: struct_rusage) -> None:
             real_seconds = time.monotonic() - started
             self._running.discard(child)
+            account.groups.discard(child.pid)
             account.add(usage, real_seconds)
             self.metrics.finished(label, usage, real_seconds)
 
@@ -257,6 +258,7 @@ class Processes:
             os.waitpid(born.pid, 0)  # noqa: ASYNC222 - it is being killed
             raise
         self._running.add(child)
+        account.groups.add(child.pid)
         account.cgroup_path = born.cgroup_path or account.cgroup_path
         self.metrics.started(label, time.monotonic() - started)
         return child

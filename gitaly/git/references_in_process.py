@@ -12,17 +12,13 @@ from typing import Final
 import pygit2
 from pygit2.enums import ReferenceType
 
-from gitaly.git.handles import Handles
+from gitaly.git.handles import Handles, Undecided
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.reference_names import is_valid_reference_name
 from gitaly.git.references import DEFAULT_BRANCHES, ListedReference, ReferenceQuery
 from gitaly.git.references_by_git import GitReferences
 
 _LOOKED_AT_BYTES: Final = 65536  # of packed-refs, before git is asked
-
-
-class Undecided(Exception):
-    """Libgit2 does not know what git would say."""
 
 
 class InProcessReferences:

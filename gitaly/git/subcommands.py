@@ -39,6 +39,8 @@ ATTRIBUTES_OF_HEAD: Final = frozenset([
 ])
 # fmt: on
 
+TO_STDOUT: Final = "-"  # among the flags: where others take the name of a file to write
+
 _FLAG: Final = re.compile(rb"--?[0-9A-Za-z]")
 _ACTION: Final = re.compile(r"[0-9A-Za-z]+[-0-9A-Za-z]*")
 _CONFIG_KEY: Final = re.compile(r"[0-9A-Za-z]+(\.[*-/_:@a-zA-Z0-9]+)+")
@@ -100,9 +102,9 @@ def command_line(
     if subcommand not in WITHOUT_END_OF_OPTIONS:
         line.append("--end-of-options")
     for argument in args:
-        _check_positional(subcommand, argument)
+        check_positional(subcommand, argument)
     line += args
-    if after_separator:
+    if after_separator is not None:
         line += ["--", *after_separator]
     _check_nul(line)
     return line
@@ -113,11 +115,12 @@ def _raw(argument: Argument) -> bytes:
 
 
 def _check_flag(name: Argument) -> None:
-    if _FLAG.match(_raw(name)) is None:
+    if name != TO_STDOUT and _FLAG.match(_raw(name)) is None:
         raise InvalidArgument(f"flag {go_quoted(name)} failed regex validation: invalid argument")
 
 
-def _check_positional(subcommand: str, argument: Argument) -> None:
+def check_positional(subcommand: str, argument: Argument) -> None:
+    """Raises InvalidArgument, and InvalidRequest for a revision, if it begins like an option."""
     raw = _raw(argument)
     if not raw.startswith(b"-"):
         return

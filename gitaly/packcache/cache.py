@@ -30,7 +30,7 @@ ATTEMPTS: Final = 3  # to get a pack, where the cache's trouble or another clien
 class Unlimited:
     """A limiter that lets everybody in."""
 
-    def slot(self, remote_ip: str, is_authenticated: bool) -> nullcontext[None]:  # noqa: ARG002
+    def slot(self, remote_ip: str, *, has_username: bool) -> nullcontext[None]:  # noqa: ARG002
         """At once."""
         return nullcontext()
 

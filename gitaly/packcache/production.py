@@ -10,6 +10,7 @@ from typing import Final
 from gitaly.errors import Cancelled, Internal, NodeError, ResourceExhausted, prefixed
 from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
 from gitaly.git.error_text import ErrorText
+from gitaly.limits import LeftQueue, Refused
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.reader import Blocking, Limiter, PackRequest
@@ -97,9 +98,7 @@ class Production:
         entry, request = self._entry, self._request
         async with AsyncExitStack() as stack:
             file = await self._file(stack)
-            await stack.enter_async_context(
-                self._limiter.slot(request.remote_ip, request.is_authenticated)
-            )
+            await self._take_slot(stack)
             trace = await self._trace(stack)
             command = request.command
             child = await stack.enter_async_context(
@@ -132,6 +131,17 @@ class Production:
                 entry.end()
             else:
                 entry.complete(identity_of(file))
+
+    async def _take_slot(self, stack: AsyncExitStack) -> None:
+        request, account = self._request, current_account()
+        slot = self._limiter.slot(request.remote_ip, has_username=request.has_username)
+        try:
+            turn = await stack.enter_async_context(slot)
+        except (Refused, LeftQueue) as gone:
+            account.fields.update(gone.turn.fields())
+            raise
+        if turn is not None:
+            account.fields.update(turn.fields())
 
     async def _trace(self, stack: AsyncExitStack) -> Trace:
         trace = Trace()

@@ -3,12 +3,14 @@
 from gitaly.rpc.auth import Authenticator, AuthPolicy, make_token
 from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method, method_of, node_services
+from gitaly.rpc.shedding import RunningReads
 
 __all__ = [
     "AuthPolicy",
     "Authenticator",
     "Call",
     "Method",
+    "RunningReads",
     "make_token",
     "method_of",
     "node_services",

@@ -1,6 +1,6 @@
 """One call while it runs: what is known about it, and what it has done so far."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,8 @@ class Call:
     received_bytes: int = 0
     sent_messages: int = 0
     sent_bytes: int = 0
+    admit: Callable[[Message], Awaitable[None]] | None = None  # lets the first message wait
+    base_cost: int | None = None  # None: the client is not told what the call cost
     outcome: Outcome = SUCCESS
     reply: bytes = b""  # the one response of a call without a server stream
 

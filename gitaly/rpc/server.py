@@ -12,6 +12,7 @@ from gitaly.errors import Cancelled, Internal, Unimplemented
 from gitaly.git.account import Account
 from gitaly.rpc.call import Call, Connection
 from gitaly.rpc.contract import Method
+from gitaly.rpc.cost import cost_metadata
 from gitaly.rpc.status import OK
 from gitaly.rpc.steps import Handler, Steps
 
@@ -57,17 +58,30 @@ def make_handlers(
 ) -> Router:
     """Register every method; one without a servicer answers UNIMPLEMENTED and says so.
 
-    A servicer's method takes (request, call), or (iterator of requests, call) where the client
-    streams; it is a coroutine function that returns the response, or an asynchronous generator
-    of responses where the server streams.
+    Several servicers may share a service, each with methods of its own. A servicer's method takes
+    (request, call), or (iterator of requests, call) where the client streams; it is a coroutine
+    function that returns the response, or an asynchronous generator of responses where the server
+    streams. Raises ValueError if two servicers have the same RPC.
     """
-    by_service = {servicer.SERVICE: servicer for servicer in servicers}
+    servicers = list(servicers)
     handlers: dict[str, MethodHandler] = {}
     for method in methods:
-        behaviour = getattr(by_service.get(method.service), method.name, None)
+        behaviour = _behaviour(method, servicers)
         inner = _serve(method, behaviour) if behaviour is not None else _refuse
-        handlers[method.path] = _grpc_handler(method, steps.around(inner), find_connection)
+        handlers[method.path] = _grpc_handler(method, steps.around(inner, method), find_connection)
     return Router(handlers)
+
+
+def _behaviour(method: Method, servicers: Iterable[Any]) -> Callable[..., Any] | None:
+    """The servicer's method for an RPC; None if nobody has it."""
+    found = [
+        getattr(servicer, method.name)
+        for servicer in servicers
+        if method.service == servicer.SERVICE and hasattr(servicer, method.name)
+    ]
+    if len(found) > 1:
+        raise ValueError(f"{method.path} is served twice")
+    return found[0] if found else None
 
 
 class _RunningCall(Call):
@@ -81,7 +95,11 @@ class _RunningCall(Call):
         """The client's messages, parsed and counted one by one."""
         assert not isinstance(self.raw, bytes)
         async for raw in self.raw:
-            yield self.parse(raw)
+            is_first = self.first_request is None
+            request = self.parse(raw)
+            if is_first and self.admit is not None:
+                await self.admit(request)
+            yield request
 
     def parse(self, raw: bytes) -> Message:
         self.received_messages += 1
@@ -118,6 +136,8 @@ def _serve(method: Method, behaviour: Callable[..., Any]) -> Handler:
         else:
             assert isinstance(call.raw, bytes)
             argument = call.parse(call.raw)
+            if call.admit is not None:
+                await call.admit(argument)
         if not method.has_server_stream:
             call.reply = call.pack(await behaviour(argument, call))
             return
@@ -143,8 +163,11 @@ def _grpc_handler(
         await handler(call)
         if call.outcome.code is not OK:
             await context.abort(
-                call.outcome.code, call.outcome.message, call.outcome.trailing_metadata()
+                call.outcome.code,
+                call.outcome.message,
+                (*call.outcome.trailing_metadata(), *cost_metadata(call)),
             )
+        context.set_trailing_metadata(cost_metadata(call))
         return call.reply
 
     async def serve_stream(raw: bytes | AsyncIterable[bytes], context: Context) -> None:

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from gitaly import errors
+from gitaly.limits import WAITED_TOO_LONG
 
 OK: Final = grpc.StatusCode.OK
 
@@ -43,6 +44,7 @@ STATUS: Final[Mapping[type[BaseException], grpc.StatusCode]] = MappingProxyType(
         asyncio.CancelledError: grpc.StatusCode.CANCELLED,
     }
 )
+CANCELLED_TEXT: Final = "context canceled"
 ABORTED_TEXT: Final = "The operation could not be completed. Please try again."
 
 
@@ -58,7 +60,8 @@ class Outcome:
 
     def as_deadline_exceeded(self) -> "Outcome":
         """The same, said of a call whose deadline has passed."""
-        late = self.code is grpc.StatusCode.CANCELLED
+        # What a queue says of a deadline is said already.
+        late = self.code is grpc.StatusCode.CANCELLED and self.message != WAITED_TOO_LONG
         message = "context deadline exceeded" if late else self.message
         return replace(
             self,
@@ -97,7 +100,8 @@ def outcome_of(error: BaseException, correlation_id: str) -> Outcome:
     code = code_of(error)
     if not isinstance(error, errors.NodeError):
         if isinstance(error, asyncio.CancelledError):
-            return Outcome(code=code, message="context canceled", log_error="context canceled")
+            text = str(error) or CANCELLED_TEXT  # limits say where it happened
+            return Outcome(code=code, message=text, log_error=text)
         text = f"internal error, correlation id {correlation_id}"
         return Outcome(code=code, message=text, log_error=f"{type(error).__name__}: {error}")
     metadata = dict(error.metadata)

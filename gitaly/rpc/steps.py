@@ -4,16 +4,23 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
+
+from google.protobuf.message import Message
 
 from gitaly.errors import FailedPrecondition, NodeError
 from gitaly.git.account import ACCOUNT
+from gitaly.limits import LeftQueue, MethodLimits, Refused, Turn
 from gitaly.observe.log import Logger
 from gitaly.rpc.access_log import AccessLog, client_of
 from gitaly.rpc.auth import Authenticator
 from gitaly.rpc.call import Call
+from gitaly.rpc.contract import Method
+from gitaly.rpc.cost import base_cost
 from gitaly.rpc.metrics import RpcMetrics
+from gitaly.rpc.shedding import RunningReads
 from gitaly.rpc.status import Outcome, outcome_of
 
 Handler = Callable[[Call], Awaitable[None]]
@@ -22,6 +29,8 @@ Step = Callable[[Handler], Handler]
 HEALTH: Final = "grpc.health.v1.Health"
 # The core counts the deadline on a clock of its own, and may be a little ahead of ours.
 CLOCK_SLACK_SECONDS: Final = 0.01
+LIMIT_UNAUTHENTICATED: Final = "gitaly-feature-limit-unauthenticated"
+NO_LIMITS: Final[Mapping[str, MethodLimits]] = MappingProxyType({})
 TRANSACTION: Final = "gitaly-reference-transaction"
 CORRELATION_ID: Final = "x-gitlab-correlation-id"
 # What is passed on to logs, git's environment and other servers: short, and nothing but print.
@@ -39,7 +48,11 @@ class Steps:
         auth: Authenticator,
         running: set[Call],  # kept up to date here, read by whoever wants to know
         logger: Logger,
+        limits: Mapping[str, MethodLimits] = NO_LIMITS,  # by the path of the method
+        reads: RunningReads | None = None,  # None: no load is shed
     ) -> None:
+        self._reads = reads
+        self._limits = limits
         self._running = running
         self._metrics = metrics
         self._access_log = access_log
@@ -48,8 +61,8 @@ class Steps:
 
     @property
     def list(self) -> Sequence[Step]:
-        """Outermost first. Limits will stand below authentication, so that tokens can't expire
-        in a queue; a failure of any step below `report` is counted and logged like any other."""
+        """Outermost first. A failure of any step below `report` is counted and logged like any
+        other. `around` adds, below all of these, what only some methods have."""
         return (
             self.identify,  # correlation id, account of git children
             self.report,  # metrics and the access log
@@ -58,8 +71,17 @@ class Steps:
             self.refuse_transactions,
         )
 
-    def around(self, handler: Handler) -> Handler:
-        """Wrap the handler of a method."""
+    def around(self, handler: Handler, method: Method) -> Handler:
+        """Wrap the handler of a method.
+
+        Limits stand below authentication, so that tokens can't expire in a queue.
+        """
+        limits = self._limits.get(method.path)
+        if limits is not None:
+            handler = self.limit(handler, limits)
+        handler = self.price(handler, base_cost(method))
+        if self._reads is not None and method.operation == "accessor":
+            handler = self._reads.watch(handler)
         for step in reversed(self.list):
             handler = step(handler)
         return handler
@@ -144,6 +166,54 @@ class Steps:
             if call.method.operation == "mutator" and TRANSACTION in call.metadata:
                 raise FailedPrecondition("votes are not available in this version")
             await inner(call)
+
+        return handler
+
+    def price(self, inner: Handler, base: int) -> Handler:
+        """Tell the client what the call cost; see `rpc.cost`."""
+
+        async def handler(call: Call) -> None:
+            call.base_cost = base
+            await inner(call)
+
+        return handler
+
+    def limit(self, inner: Handler, limits: MethodLimits) -> Handler:
+        """Let only so many calls about one repository run at once.
+
+        A place is taken at the first message, which says what repository it is, and held until
+        the handler has ended. A call about no repository is not limited.
+        """
+
+        async def handler(call: Call) -> None:
+            limiter = limits.limiter(
+                has_username="username" in call.metadata,
+                tells_apart=call.metadata.get(LIMIT_UNAUTHENTICATED, "true") == "true",
+            )
+            if limiter is None:
+                await inner(call)
+                return
+            turn: Turn | None = None
+
+            async def admit(request: Message) -> None:
+                nonlocal turn
+                repository = call.method.target_repository(request)
+                if repository is None or not repository.relative_path:
+                    return
+                try:
+                    turn = await limiter.enter(repository.relative_path, call.deadline)
+                except (Refused, LeftQueue) as gone:
+                    call.base_cost = None
+                    call.log_fields.update(gone.turn.fields())
+                    raise
+                call.log_fields.update(turn.fields())
+
+            call.admit = admit
+            try:
+                await inner(call)
+            finally:
+                if turn is not None:
+                    limiter.leave(turn)
 
         return handler
 

@@ -13,11 +13,13 @@ from gitaly.storage.quarantines import sweep_quarantines
 from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
 from gitaly.storage.sizes import directory_size
+from gitaly.storage.snapshot import AlternatesUnusable, snapshot
 from gitaly.storage.tempdirs import sweep, temporary
 from gitaly.storage.votes import Phase, Vote
 
 __all__ = [
     "AlreadyLocked",
+    "AlternatesUnusable",
     "Blocking",
     "Creator",
     "Initial",
@@ -42,6 +44,7 @@ __all__ = [
     "filesystem_id",
     "read_alternates",
     "repository_info",
+    "snapshot",
     "sweep",
     "sweep_quarantines",
     "temporary",

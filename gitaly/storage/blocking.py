@@ -1,13 +1,14 @@
 """Work that waits for disks, on threads; a call that is cancelled meanwhile does not run away."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_END: Final = object()
 
 
 class Blocking:
@@ -36,3 +37,15 @@ class Blocking:
             if not future.cancelled():
                 future.exception()  # seen: nobody will ask any more
             raise
+
+    async def each(self, pieces: Iterator[T]) -> AsyncGenerator[T, None]:
+        """The items of an iterator that blocks, each made on a thread when the last one is used.
+
+        The iterator is closed with the generator, if it can be (a generator can).
+        """
+        try:
+            while (piece := await self.run(next, pieces, _END)) is not _END:
+                yield cast(T, piece)  # `next` is typed as if its default could be an item
+        finally:
+            if isinstance(pieces, Generator):
+                await self.run(pieces.close)

@@ -32,6 +32,7 @@ class NodeProcess:
 
     directory: Path
     extra: str = ""  # lines of its configuration
+    top: str = ""  # lines that stand before any table
     certificate: Path | None = None
     tcp: int = field(default_factory=lambda: free_port())
     tls: int = field(default_factory=lambda: free_port())
@@ -76,7 +77,7 @@ class NodeProcess:
         return (
             f'socket_path = "{self.socket}"\n'
             f'listen_addr = "127.0.0.1:{self.tcp}"\n'
-            f"{listen}"
+            f"{listen}{self.top}"
             f'runtime_dir = "{self.directory / "run"}"\n'
             '[logging]\nformat = "json"\n'
             f'[[storage]]\nname = "default"\npath = "{self.storage}"\n'

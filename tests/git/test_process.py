@@ -55,6 +55,14 @@ async def test_a_child_leads_its_own_process_group(processes: Processes) -> None
         assert os.getpgid(child.pid) == child.pid
 
 
+async def test_the_account_knows_the_groups_of_children_that_run(processes: Processes) -> None:
+    account = Account()
+    ACCOUNT.set(account)
+    async with processes.run(shell("exec sleep 5"), ENV, cmd="sh") as child:
+        assert account.groups == {child.pid}
+    assert account.groups == set()
+
+
 async def test_a_child_has_no_descriptors_but_the_three(processes: Processes) -> None:
     """The fourth is that of the directory which ls reads."""
     async with processes.run(["/bin/ls", "/proc/self/fd"], ENV, cmd="ls") as child:

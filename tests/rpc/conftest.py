@@ -16,8 +16,10 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gitaly.config import load_text
+from gitaly.limiting import Limiting
 from gitaly.observe.log import make_logger
-from gitaly.rpc import Authenticator, AuthPolicy, Call, node_services
+from gitaly.rpc import Authenticator, AuthPolicy, Call, RunningReads, node_services
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
@@ -77,7 +79,9 @@ Serve = Callable[..., Any]
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     @contextlib.asynccontextmanager
-    async def start(*servicers: object, secret: bytes = b"") -> AsyncIterator[Served]:
+    async def start(
+        *servicers: object, secret: bytes = b"", limits: str = "", reads: RunningReads | None = None
+    ) -> AsyncIterator[Served]:
         registry, log, running = CollectorRegistry(), io.BytesIO(), set[Call]()
         logger = make_logger(log, format="json")
         methods = [method for service in node_services().values() for method in service]
@@ -87,6 +91,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             auth=Authenticator(AuthPolicy(secret=secret), registry, lambda: 1_700_000_000.0),
             running=running,
             logger=logger,
+            limits=Limiting(load_text(limits), registry, logger).methods,
+            reads=reads,
         )
         path = str(tmp_path / "grpc")
         core = Core(path, [make_handlers(methods, servicers, steps, lambda _: None)])

@@ -286,3 +286,32 @@ async def test_the_line_of_a_failed_call_has_exactly_the_fields_of_the_reference
         *("grpc.request.glProjectPath", "grpc.request.glRepository"),
         *("grpc.request.repoPath", "grpc.request.repoStorage", "grpc.response.payload_bytes"),
     }
+
+
+class Sizes:
+    SERVICE = "gitaly.RepositoryService"
+
+    async def RepositorySize(self, _: object, __: Call) -> repository_pb2.RepositorySizeResponse:
+        return repository_pb2.RepositorySizeResponse(size=7)
+
+
+class Existence:
+    SERVICE = "gitaly.RepositoryService"
+
+    async def RepositoryExists(
+        self, _: object, __: Call
+    ) -> repository_pb2.RepositoryExistsResponse:
+        return repository_pb2.RepositoryExistsResponse(exists=True)
+
+
+async def test_servicers_may_share_a_service(serve: Serve) -> None:
+    async with serve(Existence(), Sizes()) as served:
+        exists = await served.ask(EXISTS, REQUEST)
+        size = await served.ask("/gitaly.RepositoryService/RepositorySize", REQUEST)
+    assert (exists.messages, size.messages) == ([b"\x08\x01"], [b"\x08\x07"])
+
+
+async def test_two_servicers_must_not_serve_the_same_rpc(serve: Serve) -> None:
+    with pytest.raises(ValueError, match="RepositorySize is served twice"):
+        async with serve(Sizes(), Repositories()):
+            pass

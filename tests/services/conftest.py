@@ -17,7 +17,7 @@ from gitaly.git import (
     find_git,
 )
 from gitaly.services.ref import RefServicer
-from gitaly.services.repository import RepositoryServicer
+from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
 from tests.git.support import Bare, run_git
 
@@ -50,17 +50,21 @@ async def references(git: Git) -> AsyncIterator[InProcessReferences]:
 
 
 @pytest.fixture
-def repositories(
-    storages: Storages, git: Git, references: InProcessReferences
-) -> RepositoryServicer:
+def repositories(storages: Storages, git: Git) -> RepositoryServicer:
     blocking, counter = Blocking(), RepositoryCounter()
     return RepositoryServicer(
         storages,
-        references=references,
-        formats=git.formats,
         creator=Creator(git, blocking, counter),
         remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
-        blocking=blocking,
+    )
+
+
+@pytest.fixture
+def information(
+    storages: Storages, git: Git, references: InProcessReferences
+) -> RepositoryInformationServicer:
+    return RepositoryInformationServicer(
+        storages, references=references, formats=git.formats, blocking=Blocking()
     )
 
 

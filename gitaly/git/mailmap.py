@@ -1,0 +1,79 @@
+"""Mailmaps: the names and addresses by which people want to be known.
+
+Source: gitmailmap(5); git, mailmap.c and ident.c (how lines are read and what counts as equal).
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+_SPACE: Final = b" \t\n\r"  # what git calls so
+
+
+@dataclass(slots=True)
+class _Person:
+    """What becomes of an address; None: it stays as it is."""
+
+    name: bytes | None = None
+    email: bytes | None = None
+    by_name: dict[bytes, "_Person"] = field(default_factory=dict)  # for this address with a name
+
+
+class Mailmap:
+    """One `.mailmap` file."""
+
+    def __init__(self, text: bytes = b"") -> None:
+        self._people: dict[bytes, _Person] = {}
+        for line in text.split(b"\n"):
+            self._add(line)
+
+    def applied(self, value: bytes) -> bytes:
+        """An `author`, `committer` or `tagger` line (without the key) with the proper names."""
+        if not self._people:
+            return value
+        name, less, rest = value.partition(b"<")
+        email, greater, rest = rest.partition(b">")
+        if not (less and greater):
+            return value
+        person = self._people.get(email.lower())
+        if person is None:
+            return value
+        name = name.rstrip(_SPACE)
+        person = person.by_name.get(name.lower(), person)
+        if person.name is None and person.email is None:
+            return value
+        name = name if person.name is None else person.name
+        email = email if person.email is None else person.email
+        return b"%b <%b>%b" % (name, email, rest)
+
+    def _add(self, line: bytes) -> None:
+        if line.startswith(b"#"):
+            return
+        first, rest = _name_and_email(line, may_be_empty=False)
+        if first is None:
+            return
+        second = _name_and_email(rest, may_be_empty=True)[0] if rest else None
+        new_name, email = first
+        new_email, old_name = None, None
+        if second is not None:
+            new_email = email
+            old_name, email = second
+        person = self._people.setdefault(email.lower(), _Person())
+        if old_name is not None:
+            person.by_name[old_name.lower()] = _Person(new_name, new_email)
+            return
+        person.name = person.name if new_name is None else new_name
+        person.email = person.email if new_email is None else new_email
+
+
+def _name_and_email(
+    text: bytes, *, may_be_empty: bool
+) -> tuple[tuple[bytes | None, bytes] | None, bytes]:
+    """The first `Name <email>` of a line, and what follows it."""
+    name, less, rest = text.partition(b"<")
+    email, greater, rest = rest.partition(b">")
+    if not (less and greater) or not (email or may_be_empty):
+        return None, b""
+    return (name.strip(_SPACE) or None, email), rest
+
+
+NO_MAILMAP: Final = Mailmap()

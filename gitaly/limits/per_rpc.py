@@ -1,0 +1,19 @@
+"""The limits of one method: for callers with a user name, and for those without."""
+
+from dataclasses import dataclass
+
+from gitaly.limits.limiter import Limiter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodLimits:
+    """None: not limited."""
+
+    authenticated: Limiter | None
+    unauthenticated: Limiter | None = None  # None: callers without a name meet the other one
+
+    def limiter(self, *, has_username: bool, tells_apart: bool) -> Limiter | None:
+        """The limiter for a call; `tells_apart`: the feature flag limit_unauthenticated."""
+        if self.unauthenticated is not None and tells_apart and not has_username:
+            return self.unauthenticated
+        return self.authenticated

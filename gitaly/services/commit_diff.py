@@ -1,0 +1,166 @@
+"""CommitDiff: changed files and their patches."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from gitaly._pb.diff_pb2 import CommitDiffRequest, CommitDiffResponse
+from gitaly.errors import prefixed
+from gitaly.git.diffs import (
+    Comparison,
+    Diffs,
+    FileDiff,
+    Limits,
+    LineCounts,
+    PatchOptions,
+    PatchText,
+    RawEntry,
+)
+from gitaly.services.patch_pieces import PatchSpool, patch_pieces
+from gitaly.storage import Blocking
+
+RENAMES: Final = "30%"
+NAMES_AT_ONCE: Final = 500  # paths on one command line
+Key = tuple[bytes, str, str]
+
+
+def limits_of(request: CommitDiffRequest) -> Limits:
+    """Within what Gitaly allows at most."""
+    return Limits(
+        enforce=request.enforce_limits,
+        collapse=request.collapse_diffs,
+        collect_all_paths=request.collect_all_paths,
+        max_files=request.max_files,
+        max_lines=request.max_lines,
+        max_bytes=request.max_bytes,
+        max_patch_bytes=request.max_patch_bytes,
+        max_patch_bytes_of=dict(request.max_patch_bytes_for_file_extension),
+        safe_max_files=request.safe_max_files,
+        safe_max_lines=request.safe_max_lines,
+        safe_max_bytes=request.safe_max_bytes,
+    ).clamped()
+
+
+def options_of(request: CommitDiffRequest) -> PatchOptions:
+    """How git makes the patches."""
+    spaces = request.whitespace_changes
+    return PatchOptions(
+        renames=RENAMES,
+        ignore_all_space=spaces == CommitDiffRequest.WHITESPACE_CHANGES_IGNORE_ALL,
+        ignore_space_change=spaces == CommitDiffRequest.WHITESPACE_CHANGES_IGNORE,
+        word_diff=request.diff_mode == CommitDiffRequest.WORDDIFF,
+        limits=limits_of(request),
+    )
+
+
+async def commit_diff(
+    diffs: Diffs, blocking: Blocking, comparison: Comparison, options: PatchOptions
+) -> AsyncGenerator[CommitDiffResponse, None]:
+    """One message or more for each file, in git's order.
+
+    Where white space is ignored, what differs in nothing else comes last, without a patch; so does
+    each file that was not looked at because of the limits. Source: Gitaly,
+    internal/gitaly/service/diff/commit_diff.go.
+    """
+    seen: set[Key] = set()
+    with prefixed("eachDiff"):
+        async with (
+            aclosing(diffs.files(comparison, options)) as batches,
+            PatchSpool(blocking) as spool,
+        ):
+            async for events in batches:
+                for event in events:
+                    if isinstance(event, PatchText):
+                        await spool.add(event.data)
+                        continue
+                    if options.ignores_space and event.entry is not None:
+                        seen.add(_key(event.entry))
+                    if event.in_pieces and not event.is_pruned:
+                        response = response_of(event)
+                        async for piece, is_last in spool.pieces():
+                            response.raw_patch_data, response.end_of_patch = piece, is_last
+                            yield response
+                            response = CommitDiffResponse()
+                        continue
+                    spool.clear()
+                    for response in responses_of(event):
+                        yield response
+    if options.ignores_space:
+        async for response in _differing_in_space(diffs, comparison, seen):
+            yield response
+
+
+def responses_of(file: FileDiff) -> Iterator[CommitDiffResponse]:
+    """A file whose patch is at hand."""
+    response = response_of(file)
+    for piece, is_last in patch_pieces(file.patch):
+        response.raw_patch_data, response.end_of_patch = piece, is_last
+        yield response
+        response = CommitDiffResponse()
+
+
+def response_of(file: FileDiff) -> CommitDiffResponse:
+    """Everything but the patch."""
+    entry = file.entry
+    if entry is None:
+        return CommitDiffResponse(overflow_marker=True)
+    return CommitDiffResponse(
+        from_path=entry.old_path,
+        to_path=entry.new_path,
+        from_id=entry.old_id,
+        to_id=entry.new_id,
+        old_mode=entry.old_mode,
+        new_mode=entry.new_mode,
+        binary=file.binary,
+        overflow_marker=file.overflow,
+        collapsed=file.collapsed,
+        too_large=file.too_large,
+        lines_added=file.lines_added,
+        lines_removed=file.lines_removed,
+    )
+
+
+def _key(entry: RawEntry) -> Key:
+    return entry.new_path, entry.old_id, entry.new_id
+
+
+async def _differing_in_space(
+    diffs: Diffs, comparison: Comparison, seen: set[Key]
+) -> AsyncIterator[CommitDiffResponse]:
+    async with aclosing(diffs.tree_entries(comparison, f"--find-renames={RENAMES}")) as batches:
+        async for batch in batches:
+            missing = [entry for entry in batch if _key(entry) not in seen]
+            for start in range(0, len(missing), NAMES_AT_ONCE):
+                some = missing[start : start + NAMES_AT_ONCE]
+                counts = await _line_counts(diffs, comparison, some)
+                for entry in some:
+                    yield _without_patch(entry, counts.get(entry.new_path))
+
+
+async def _line_counts(
+    diffs: Diffs, comparison: Comparison, entries: Sequence[RawEntry]
+) -> dict[bytes, LineCounts]:
+    names = Comparison(
+        repository=comparison.repository,
+        old=comparison.old,
+        new=comparison.new,
+        paths=[entry.new_path for entry in entries],
+        literal_paths=True,
+    )
+    with prefixed("numstat"):
+        async with aclosing(diffs.line_counts(names)) as batches:
+            return {counts.path: counts async for batch in batches for counts in batch}
+
+
+def _without_patch(entry: RawEntry, counts: LineCounts | None) -> CommitDiffResponse:
+    return CommitDiffResponse(
+        from_path=entry.new_path,
+        to_path=entry.new_path,
+        from_id=entry.old_id,
+        to_id=entry.new_id,
+        old_mode=entry.old_mode,
+        new_mode=entry.new_mode,
+        end_of_patch=True,
+        lines_added=counts.additions if counts else 0,
+        lines_removed=counts.deletions if counts else 0,
+    )

@@ -1,0 +1,100 @@
+"""GetArchive: what the request wants, and what it may not want."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from types import MappingProxyType
+from typing import Final
+
+from gitaly._pb.repository_pb2 import GetArchiveRequest, GetArchiveResponse
+from gitaly.errors import InvalidRequest, prefixed
+from gitaly.git import (
+    Archive,
+    ArchiveFormat,
+    Git,
+    Objects,
+    archive_pieces,
+    check_archive,
+    fit,
+    go_quoted,
+)
+from gitaly.rpc import Call
+from gitaly.services.revisions import check_revision
+from gitaly.services.tree_paths import clean_path, leaves_its_root
+from gitaly.storage import Storages
+
+_FORMATS: Final[Mapping[int, ArchiveFormat]] = MappingProxyType(
+    {
+        GetArchiveRequest.ZIP: ArchiveFormat.ZIP,
+        GetArchiveRequest.TAR: ArchiveFormat.TAR,
+        GetArchiveRequest.TAR_GZ: ArchiveFormat.TAR_GZ,
+        GetArchiveRequest.TAR_BZ2: ArchiveFormat.TAR_BZ2,
+    }
+)
+
+
+class ArchiveServicer:
+    """Makes archives."""
+
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(self, storages: Storages, git: Git, objects: Objects) -> None:
+        self._storages = storages
+        self._git = git
+        self._objects = objects
+
+    async def GetArchive(
+        self, request: GetArchiveRequest, _: Call
+    ) -> AsyncIterator[GetArchiveResponse]:
+        repository = self._storages.existing(request.repository)
+        archive = _archive(request)
+        form = self._git.formats.of(repository.path)
+        await check_archive(self._objects, repository, archive, form)
+        _check_elided(archive)
+        async with aclosing(archive_pieces(self._git, repository, archive)) as pieces:
+            async for piece in pieces:
+                yield GetArchiveResponse(data=piece)
+
+
+def _archive(request: GetArchiveRequest) -> Archive:
+    path = _path(request.path)
+    exclude = [_path(excluded) for excluded in request.exclude]
+    commit = request.commit_id.encode()
+    with prefixed("invalid commitId"):
+        check_revision(commit)
+    archive_format = _FORMATS.get(request.format)
+    if archive_format is None:
+        raise InvalidRequest("invalid format")
+    if "\0" in request.prefix:
+        raise InvalidRequest("prefix contains a null byte")
+    if not fit([commit, path, request.prefix.encode(), *exclude]):
+        raise InvalidRequest("paths are too long or too many")
+    return Archive(
+        commit=commit,
+        format=archive_format,
+        prefix=request.prefix,
+        path=path,
+        exclude=exclude,
+        elides_path=request.elide_path,
+    )
+
+
+def _path(path: bytes) -> bytes:
+    """Clean; a leading slash means the root. Raises InvalidRequest."""
+    below = path.lstrip(b"/")
+    if leaves_its_root(below):
+        raise InvalidRequest("relative path escapes root directory")
+    if b"\0" in path:
+        raise InvalidRequest("relative path contains a null byte")
+    return clean_path(below)
+
+
+def _check_elided(archive: Archive) -> None:
+    """What is excluded lies below the path that is left out of all names."""
+    if not archive.elides_path:
+        return
+    for path in archive.exclude:
+        if not path.startswith(archive.path + b"/"):
+            raise InvalidRequest(
+                f"invalid exclude: {go_quoted(path)} is not a subdirectory of "
+                f"{go_quoted(archive.path)}"
+            )

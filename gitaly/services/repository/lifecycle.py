@@ -1,0 +1,68 @@
+"""Whether a repository exists; making and removing it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from gitaly._pb.repository_pb2 import (
+    CreateRepositoryRequest,
+    CreateRepositoryResponse,
+    RemoveRepositoryRequest,
+    RemoveRepositoryResponse,
+    RepositoryExistsRequest,
+    RepositoryExistsResponse,
+)
+from gitaly._pb.shared_pb2 import (
+    OBJECT_FORMAT_SHA1,
+    OBJECT_FORMAT_SHA256,
+    OBJECT_FORMAT_UNSPECIFIED,
+)
+from gitaly.errors import InvalidRequest, prefixed
+from gitaly.git import go_quoted
+from gitaly.rpc import Call
+from gitaly.storage import Creator, Initial, Remover, Storages
+
+_FORMATS: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        OBJECT_FORMAT_UNSPECIFIED: "sha1",
+        OBJECT_FORMAT_SHA1: "sha1",
+        OBJECT_FORMAT_SHA256: "sha256",
+    }
+)
+
+
+class RepositoryServicer:
+    """What there is, and making and removing it."""
+
+    SERVICE = "gitaly.RepositoryService"
+
+    def __init__(self, storages: Storages, *, creator: Creator, remover: Remover) -> None:
+        self._storages = storages
+        self._creator = creator
+        self._remover = remover
+
+    async def RepositoryExists(
+        self, request: RepositoryExistsRequest, _: Call
+    ) -> RepositoryExistsResponse:
+        return RepositoryExistsResponse(exists=self._storages.exists(request.repository))
+
+    async def CreateRepository(
+        self, request: CreateRepositoryRequest, _: Call
+    ) -> CreateRepositoryResponse:
+        repository = self._storages.creatable(request.repository)
+        object_format = _FORMATS.get(request.object_format)
+        if object_format is None:
+            given = go_quoted(str(request.object_format))
+            raise InvalidRequest(f"unknown object format: {given}")
+        branch = request.default_branch.decode(errors="surrogateescape")
+        with prefixed("creating repository"):
+            await self._creator.create(
+                repository, initial=Initial(branch=branch, object_format=object_format)
+            )
+        return CreateRepositoryResponse()
+
+    async def RemoveRepository(
+        self, request: RemoveRepositoryRequest, _: Call
+    ) -> RemoveRepositoryResponse:
+        await self._remover.remove(self._storages.existing(request.repository))
+        return RemoveRepositoryResponse()
