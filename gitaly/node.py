@@ -218,7 +218,12 @@ def _pack_cache(
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
         shelf = Shelf(store, policy, blocking=upkeep.blocking, metrics=metrics, logger=logger)
     return PackCache(
-        git, shelf=shelf, limiter=limiting.pack_objects, blocking=upkeep.blocking, metrics=metrics
+        git,
+        shelf=shelf,
+        limiter=limiting.pack_objects,
+        blocking=upkeep.blocking,
+        metrics=metrics,
+        logger=logger,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from gitaly.errors import Cancelled, ResourceExhausted
 from gitaly.git import Git
+from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.key import key_of
 from gitaly.packcache.metrics import CacheMetrics
@@ -60,8 +61,10 @@ class PackCache:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        logger: Logger,
     ) -> None:
         self._git = git
+        self._logger = logger
         self._shelf = shelf
         self._limiter = limiter
         self._blocking = blocking
@@ -133,6 +136,7 @@ class PackCache:
             limiter=self._limiter,
             blocking=self._blocking,
             metrics=self._metrics,
+            logger=self._logger,
         )
         task = asyncio.get_running_loop().create_task(production.run())
         self._productions[entry] = production, task

@@ -11,6 +11,7 @@ from gitaly.errors import Cancelled, Internal, NodeError, ResourceExhausted, pre
 from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
 from gitaly.git.error_text import ErrorText
 from gitaly.limits import LeftQueue, Refused
+from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.reader import Blocking, Limiter, PackRequest
@@ -57,7 +58,9 @@ class Production:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        logger: Logger,
     ) -> None:
+        self._logger = logger
         self._entry = entry
         self._request = request
         self._git = git
@@ -78,12 +81,12 @@ class Production:
             if not isinstance(error, PackFailed | ResourceExhausted):
                 entry.say(f"{error.message}\n".encode())
             self._failed(error)
-        except BaseException as error:
-            gone = isinstance(error, asyncio.CancelledError)
-            text = "all readers closed before writer finished" if gone else "internal error"
-            kind = Cancelled if gone else Internal
-            self._failed(kind(f"{PREFIX}: {text}"))
+        except asyncio.CancelledError:
+            self._failed(Cancelled(f"{PREFIX}: all readers closed before writer finished"))
             raise
+        except Exception as error:
+            self._logger.exception("pack-objects cache: a bug", error=str(error))
+            self._failed(Internal(f"{PREFIX}: internal error"))
         finally:
             self._metrics.generated.inc(entry.produced)
             if self._shelf is not None and entry.key:
