@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from gitaly.errors import Cancelled, ResourceExhausted
 from gitaly.git import Git
+from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.key import key_of
 from gitaly.packcache.metrics import CacheMetrics
@@ -30,7 +31,7 @@ ATTEMPTS: Final = 3  # to get a pack, where the cache's trouble or another clien
 class Unlimited:
     """A limiter that lets everybody in."""
 
-    def slot(self, remote_ip: str, is_authenticated: bool) -> nullcontext[None]:  # noqa: ARG002
+    def slot(self, remote_ip: str, *, has_username: bool) -> nullcontext[None]:  # noqa: ARG002
         """At once."""
         return nullcontext()
 
@@ -60,8 +61,10 @@ class PackCache:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        logger: Logger,
     ) -> None:
         self._git = git
+        self._logger = logger
         self._shelf = shelf
         self._limiter = limiter
         self._blocking = blocking
@@ -133,6 +136,7 @@ class PackCache:
             limiter=self._limiter,
             blocking=self._blocking,
             metrics=self._metrics,
+            logger=self._logger,
         )
         task = asyncio.get_running_loop().create_task(production.run())
         self._productions[entry] = production, task

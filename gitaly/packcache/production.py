@@ -10,6 +10,8 @@ from typing import Final
 from gitaly.errors import Cancelled, Internal, NodeError, ResourceExhausted, prefixed
 from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
 from gitaly.git.error_text import ErrorText
+from gitaly.limits import LeftQueue, Refused
+from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.reader import Blocking, Limiter, PackRequest
@@ -56,7 +58,9 @@ class Production:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        logger: Logger,
     ) -> None:
+        self._logger = logger
         self._entry = entry
         self._request = request
         self._git = git
@@ -77,12 +81,12 @@ class Production:
             if not isinstance(error, PackFailed | ResourceExhausted):
                 entry.say(f"{error.message}\n".encode())
             self._failed(error)
-        except BaseException as error:
-            gone = isinstance(error, asyncio.CancelledError)
-            text = "all readers closed before writer finished" if gone else "internal error"
-            kind = Cancelled if gone else Internal
-            self._failed(kind(f"{PREFIX}: {text}"))
+        except asyncio.CancelledError:
+            self._failed(Cancelled(f"{PREFIX}: all readers closed before writer finished"))
             raise
+        except Exception as error:
+            self._logger.exception("pack-objects cache: a bug", error=str(error))
+            self._failed(Internal(f"{PREFIX}: internal error"))
         finally:
             self._metrics.generated.inc(entry.produced)
             if self._shelf is not None and entry.key:
@@ -97,9 +101,7 @@ class Production:
         entry, request = self._entry, self._request
         async with AsyncExitStack() as stack:
             file = await self._file(stack)
-            await stack.enter_async_context(
-                self._limiter.slot(request.remote_ip, request.is_authenticated)
-            )
+            await self._take_slot(stack)
             trace = await self._trace(stack)
             command = request.command
             child = await stack.enter_async_context(
@@ -132,6 +134,17 @@ class Production:
                 entry.end()
             else:
                 entry.complete(identity_of(file))
+
+    async def _take_slot(self, stack: AsyncExitStack) -> None:
+        request, account = self._request, current_account()
+        slot = self._limiter.slot(request.remote_ip, has_username=request.has_username)
+        try:
+            turn = await stack.enter_async_context(slot)
+        except (Refused, LeftQueue) as gone:
+            account.fields.update(gone.turn.fields())
+            raise
+        if turn is not None:
+            account.fields.update(turn.fields())
 
     async def _trace(self, stack: AsyncExitStack) -> Trace:
         trace = Trace()

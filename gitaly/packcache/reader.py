@@ -8,6 +8,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from gitaly.errors import Internal
 from gitaly.git import PipeReader, RepositoryPaths
+from gitaly.limits import Turn
 from gitaly.packcache.command import PackCommand
 
 P = ParamSpec("P")
@@ -70,13 +71,15 @@ class PackRequest:
     command: PackCommand
     stdin: bytes
     remote_ip: str = ""
-    is_authenticated: bool = True
+    has_username: bool = True
 
 
 class Limiter(Protocol):
     """Who may compute packs. What is served from the cache is not asked about."""
 
-    def slot(self, remote_ip: str, is_authenticated: bool) -> AbstractAsyncContextManager[object]:
+    def slot(
+        self, remote_ip: str, *, has_username: bool
+    ) -> AbstractAsyncContextManager[Turn | None]:
         """A place for the length of the block; waits for it. Raises NodeError if there is none."""
         ...
 

@@ -111,17 +111,16 @@ class Shelf:
 
     async def has_room(self, more: int) -> bool:
         """Whether files may grow by so many bytes, after others have gone for it."""
-        for victim in self.index.victims():
-            if self.index.surplus(more) <= 0:
-                break
-            if not victim.readers:
-                await self._sacrifice(victim)
-        return self.index.surplus(more) <= 0
+        while self.index.surplus(more) > 0:
+            victim = next(self.index.victims(), None)
+            if victim is None:
+                return False
+            await self._sacrifice(victim)
+        return True
 
     async def has_space(self) -> bool:
         """Whether the file system has enough left, after others have gone for it. Raises OSError"""
         while not await self._blocking.run(self._store.has_space):
-            # What a reader has open takes its space on, without being a victim.
             victim = next(self.index.victims(), None)
             if victim is None:
                 return False

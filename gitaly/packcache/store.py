@@ -168,7 +168,7 @@ class Store:
             self._take_lock()
 
     def _keep_lock(self) -> None:
-        if self._lock is not None and not os.path.exists(self._lock_path(self._id)):
+        if self._lock is None or not os.path.exists(self._lock_path(self._id)):
             self._take_lock()
 
     def _lock_of_dead(self, owner: str) -> int | None:

@@ -47,7 +47,7 @@ class PackObjects:
             run,
             call,
             remote_ip=user.remote_ip if user is not None else "",
-            is_authenticated=user is not None,
+            has_username=user is not None,
         )
         return 0
 
@@ -65,7 +65,7 @@ class PackObjects:
                 reader,
                 call,
                 remote_ip=request.remote_ip,
-                is_authenticated="username" in call.metadata,
+                has_username="username" in call.metadata,
             )
         return PackObjectsHookWithSidechannelResponse()
 
@@ -78,7 +78,7 @@ class PackObjects:
         call: Call,
         *,
         remote_ip: str,
-        is_authenticated: bool,
+        has_username: bool,
     ) -> None:
         command = parse(arguments)
         repository = self._storages.existing(message)
@@ -91,7 +91,7 @@ class PackObjects:
             command=command,
             stdin=stdin,
             remote_ip=remote_ip,
-            is_authenticated=is_authenticated,
+            has_username=has_username,
         )
         try:
             await self._cache.serve(request, reader, served)

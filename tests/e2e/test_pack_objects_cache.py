@@ -49,8 +49,15 @@ def objects(repository: Path) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("program", ["helper", "ssh"])
-@pytest.mark.parametrize("options", [(), ("--depth=2",), ("--filter=blob:none",)])
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("helper", ()),
+        ("ssh", ()),
+        ("ssh", ("--depth=2",)),
+        ("helper", ("--filter=blob:none",)),
+    ],
+)
 def test_every_clone_of_a_storm_has_what_an_uncached_one_has(
     caching: NodeProcess,
     node: NodeProcess,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gitaly.errors import Internal
+from gitaly.git import PipeReader, PipeWriter
 from gitaly.hooks import HookGone, HookRun, Payload, Report, Requested, install
 from gitaly.hooks.installation import program_text
 from tests.hooks.conftest import PAYLOAD, a_place, opened, started
@@ -100,6 +101,47 @@ async def test_bytes_of_the_node_go_to_stdout_and_stderr(tmp_path: Path) -> None
         ended = await place.run("update", "a", "b", "c")
     assert (ended.stdout == content, ended.stderr == content) == (True, True)
     assert reports == [Report(len(content))]
+
+
+async def test_the_node_moves_a_pipe_to_the_program_s_stdout(tmp_path: Path) -> None:
+    content = os.urandom(3 * MIB)
+    moved = []
+
+    async def pack_objects(run: HookRun, _: Payload) -> int:
+        run.enlarge()
+        reading, writing = os.pipe()
+        source, target = PipeReader(reading), PipeWriter(writing)
+        target.feed(content)
+        while size := await run.take(source):
+            moved.append(size)
+        source.close()
+        return 0
+
+    async with a_place(tmp_path, pack_objects=pack_objects) as place:
+        ended = await place.run("gitaly-hooks", "git")
+    assert (ended.code, ended.stdout == content, sum(moved)) == (0, True, 3 * MIB)
+
+
+async def test_a_pipe_for_a_git_that_reads_no_more_is_not_moved(tmp_path: Path) -> None:
+    noticed = asyncio.Event()
+
+    async def update(run: HookRun, _: Payload) -> int:
+        reading, writing = os.pipe()
+        source, target = PipeReader(reading), PipeWriter(writing)
+        target.write_now(b"x")
+        with pytest.raises(HookGone):
+            await run.take(source)
+        source.close()
+        target.close()
+        noticed.set()
+        return 0
+
+    async with a_place(tmp_path, update=update) as place:
+        child = started(place, "update")
+        assert child.stdout is not None
+        child.stdout.close()
+        await noticed.wait()
+        await until(lambda: child.poll() is not None)
 
 
 async def test_a_file_that_is_too_short_is_reported(tmp_path: Path) -> None:

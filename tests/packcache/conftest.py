@@ -218,6 +218,7 @@ def place(tmp_path: Path, git: Git, registry: CollectorRegistry) -> MakePlace:
             limiter=limiter or Unlimited(),
             blocking=blocking,
             metrics=metrics,
+            logger=logger,
         )
         async with cache:
             yield Place(cache, shelf, store, mine, log, repository, clock, registry)

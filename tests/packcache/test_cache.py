@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gitaly.errors import Cancelled, Internal, ResourceExhausted
+from gitaly.limits import Limiter, LimitMetrics, MethodLimits, PackObjectsLimiter, Rule
 from gitaly.packcache import PackCommand
 from tests.git.support import bare
 from tests.packcache.conftest import FLAGS, MIB, MakePlace, Place, fill, objects_of
@@ -227,7 +229,7 @@ async def test_without_backpressure_a_stalled_reader_does_not_hold_git(place: Ma
         stalled.reader.may_read.clear()
         await stalled.reader.began.wait()
         await until(lambda: here.children() == [])
-        assert here.files()[0].stat().st_size > 12 * MIB
+        await until(lambda: here.files()[0].stat().st_size > 12 * MIB)
         stalled.reader.may_read.set()
         assert len(await stalled.pack()) > 12 * MIB
 
@@ -301,7 +303,7 @@ class OneEach:
         self.may_refuse = asyncio.Event()
 
     @asynccontextmanager
-    async def slot(self, remote_ip: str, is_authenticated: bool) -> AsyncIterator[None]:
+    async def slot(self, remote_ip: str, *, has_username: bool) -> AsyncIterator[None]:
         self.asked.append(remote_ip)
         if remote_ip == "10.0.0.9":
             await self.may_refuse.wait()
@@ -331,6 +333,28 @@ async def test_who_is_refused_does_not_take_others_along(place: MakePlace) -> No
         assert raised.value.message == "pack objects hook: maximum queue size reached"
         assert len(await other.pack()) > 3 * MIB
     assert limiter.asked == ["10.0.0.9", "10.0.0.2"]
+
+
+async def test_the_node_s_limits_are_asked(place: MakePlace) -> None:
+    metrics = LimitMetrics(CollectorRegistry(), [1.0])
+    rule = Rule(concurrency=1, queue_wait_seconds=0.05)
+    limiter = Limiter(rule, metrics.pack_objects(authenticated=True))
+    queues = PackObjectsLimiter(MethodLimits(authenticated=limiter))
+    async with place(limiter=queues) as here:
+        fill(here.repository, 12 * MIB)
+        fill(here.repository, 1000, "other")
+        slow = here.fetch(ip="10.0.0.1")
+        slow.reader.may_read.clear()
+        await slow.reader.began.wait()
+        refused = here.fetch("other", ip="10.0.0.1")
+        with pytest.raises(ResourceExhausted) as raised:
+            await refused.task
+        said = "pack objects hook: maximum time in concurrency queue reached"
+        assert raised.value.message == said
+        await here.fetch("other", ip="10.0.0.2").pack()
+        await here.fetch("other", ip="10.0.0.1").pack()  # a hit takes no place
+        slow.reader.may_read.set()
+        await slow.pack()
 
 
 async def test_the_end_of_the_node_ends_its_gits(place: MakePlace) -> None:

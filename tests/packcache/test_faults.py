@@ -106,7 +106,7 @@ async def test_a_disk_that_is_full_at_the_first_byte(
             await all_good(here, tmp_path, count)
 
 
-@pytest.mark.parametrize("size", [0, 4096, 2 * MIB])
+@pytest.mark.parametrize("size", [65536, 2 * MIB])
 async def test_a_file_that_cannot_grow(place: MakePlace, tmp_path: Path, size: int) -> None:
     async with place() as here:
         with files_of_at_most(size):
@@ -286,7 +286,7 @@ async def test_a_git_that_is_killed_gives_each_reader_one_error(
         for fetch in fetches:
             fetch.reader.may_read.set()
         await asyncio.wait([fetch.task for fetch in fetches])
-        assert {type(fetch.task.exception()) for fetch in fetches} == {Internal}
+        assert all(isinstance(fetch.task.exception(), Internal) for fetch in fetches)
         assert {str(fetch.task.exception()) for fetch in fetches} == {
             'pack objects hook: git-pack-objects: stderr: "" err: signal: killed'
         }
