@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from gitaly.git.spawner import StoppedByLimit
-from gitaly.git.transfer import Buffers, Sink
+from gitaly.git.transfer import Sink
 from gitaly.transport import pktline, sideband
 
 # upload-pack's packet on band 3 when pack-objects has failed it, NUL included; nothing follows it,
@@ -13,6 +13,7 @@ from gitaly.transport import pktline, sideband
 GIVING_UP: Final = pktline.encode(
     b"\x03aborting due to possible repository corruption on the remote side.\0"
 )
+HEADER_BYTES: Final = 5  # length and band, which git writes apart: they may come before the rest
 
 
 class LastWords:
@@ -29,12 +30,17 @@ class LastWords:
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """As the sink's, but for those words at the very end."""
         *before, last = buffers
-        ahead: Buffers = [self._held, *before] if self._held else before
+        if self._held and not before and len(last) < len(GIVING_UP):
+            last = self._held + bytes(last)
+        elif self._held:
+            before = [self._held, *before]
         self._held = b""
-        if len(last) >= len(GIVING_UP) and last[-len(GIVING_UP) :] == GIVING_UP:
-            last = last[: -len(GIVING_UP)]
-            self._held = GIVING_UP
-        self._sink.write([*ahead, last])
+        for words in (GIVING_UP, GIVING_UP[:HEADER_BYTES]):
+            if last[-len(words) :] == words:
+                last = last[: -len(words)]
+                self._held = words
+                break
+        self._sink.write([*before, last])
 
     def release(self) -> None:
         """Nothing is to be added."""
@@ -44,7 +50,7 @@ class LastWords:
 
     def explain(self, error: StoppedByLimit) -> None:
         """Say on band 2, which git shows as "remote: …", what happened."""
-        if self._held:
+        if self._held == GIVING_UP:
             with suppress(ConnectionError):
                 self._sink.write([pktline.encode(b"\x02" + words_of(error)), self._held])
                 self._held = b""

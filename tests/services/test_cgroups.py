@@ -4,7 +4,7 @@ import contextlib
 import os
 import random
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,19 +43,22 @@ def configuration(root: str, limit: int = LIMIT, more: str = "") -> str:
 
 
 @pytest.fixture
-def root() -> str:
+def root() -> Iterator[str]:
+    """A group of our own, in which nothing may be left."""
     if reason := why_no_v1():
         pytest.skip(reason)
-    return f"gitaly-test-{os.getpid()}"
+    root = f"gitaly-test-{os.getpid()}"
+    yield root
+    assert [path for path in left_below(root) if not path.rstrip("/").endswith(root)] == []
+    for controller in ("memory", "cpu"):
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(Path(MOUNTPOINT, controller, root))
 
 
 @pytest.fixture
 async def node(tmp_path: Path, root: str) -> AsyncIterator[Node]:
     async with a_node_with_a_repository(tmp_path, configuration(root)) as node:
         yield node
-    assert [path for path in left_below(root) if not path.rstrip("/").endswith(root)] == []
-    for controller in ("memory", "cpu"):
-        os.rmdir(Path(MOUNTPOINT, controller, root))
 
 
 def grow(node: Node) -> str:
@@ -178,7 +181,6 @@ async def test_a_limit_below_what_a_process_needs_keeps_the_node_from_starting(
     with pytest.raises(CgroupsUnusable, match=r"^self-test of cgroups: "):
         async with a_node_with_a_repository(tmp_path, configuration(root, limit=4096)):
             pass
-    assert [path for path in left_below(root) if not path.rstrip("/").endswith(root)] == []
 
 
 async def test_a_node_may_be_told_to_run_without_groups_that_do_not_work(
