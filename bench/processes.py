@@ -33,7 +33,7 @@ class Measured:
     pid: int
     port: int
     storage: Path
-    log: Path = Path(os.devnull)
+    log: Path
 
     def cpu_seconds(self) -> float:
         """Of the process and of its children that have ended."""
@@ -91,13 +91,23 @@ def node(storage: Path, extra: str = "") -> Iterator[Measured]:
 
 
 @contextlib.contextmanager
+def gitlab() -> Iterator[str]:
+    """An internal API that allows everything; the URL."""
+    port = free_port()
+    command = [sys.executable, Path(__file__).with_name("gitlab.py"), str(port)]
+    with _running(command, None) as process:
+        wait_until_answers(process, port)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
 def empty_handler() -> Iterator[Measured]:
     """A grpc.aio server whose handler does nothing: the floor under every call."""
     port = free_port()
     command = [sys.executable, Path(__file__).with_name("empty_handler.py"), str(port)]
     with _running(command, None) as process:
         wait_until_answers(process, port)
-        yield Measured(process.pid, port, Path())
+        yield Measured(process.pid, port, Path(), Path())
 
 
 @contextlib.contextmanager

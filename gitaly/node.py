@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
@@ -16,25 +16,19 @@ from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
     Git,
-    GitObjects,
-    GitReferences,
-    Handles,
-    InProcessObjects,
-    InProcessReferences,
-    Objects,
-    PosixSpawner,
+    GitBinary,
     Processes,
     PrometheusCommandMetrics,
     cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
-from gitaly.git.diffs import Diffs, HeadAttributes
+from gitaly.hook_setup import make_manager
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store
+from gitaly.pack_setup import make_pack_cache
 from gitaly.rpc import (
     Authenticator,
     AuthPolicy,
@@ -50,40 +44,23 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
-from gitaly.services.analysis import AnalysisServicer
-from gitaly.services.commit import CommitServicer
-from gitaly.services.diff import DiffServicer
-from gitaly.services.fetches import GitProtocol, NegotiationMetrics
+from gitaly.servicers import Means, make_servicers
 from gitaly.services.health import HealthServicer
-from gitaly.services.hook import HookServicer
 from gitaly.services.hook_calls import HookCalls
+from gitaly.services.hook_sessions import Abandonment, HookSessions
 from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
-from gitaly.services.pack_objects import PackInterception, PackObjects
+from gitaly.services.pack_objects import PackObjects
 from gitaly.services.pack_objects import request_of as pack_request
-from gitaly.services.pushes import Pushes
-from gitaly.services.ref import RefServicer
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.remote import RemoteServicer
-from gitaly.services.repository import (
-    ArchiveServicer,
-    AttributesServicer,
-    ConsistencyServicer,
-    ExportServicer,
-    LicenseServicer,
-    RawChangesServicer,
-    ReachabilityServicer,
-    RepositoryInformationServicer,
-    RepositoryServicer,
-    SearchServicer,
-)
-from gitaly.services.server import ServerServicer
-from gitaly.services.smarthttp import SmartHTTPServicer
-from gitaly.services.ssh import SSHServicer
+from gitaly.services.voters import Voters
 from gitaly.serving import Serving
-from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Blocking, Creator, Remover, Storages
+from gitaly.spawning import Birthplace, birthplace
+from gitaly.start_log import announce
+from gitaly.storage import Blocking
 from gitaly.tasks import background
 from gitaly.tls import server_context
+from gitaly.transactions import TransactionManager, Voter
+from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
 from gitaly.upkeep import Upkeep
@@ -122,7 +99,11 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
-    git, processes = _git(config, registry, logger)
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    place = await stack.enter_async_context(birthplace(config, registry, logger))
+    git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
     outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
@@ -134,25 +115,56 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     limiting = Limiting(config, registry, logger)
     cache = await stack.enter_async_context(
-        _pack_cache(config, git, limiting, upkeep, registry, logger)
+        make_pack_cache(config, git, limiting.pack_objects, upkeep.blocking, registry, logger)
     )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
-    servicers = [
-        health,
-        HookServicer(packs),
-        *_servicers(config, git, catfiles, upkeep, outfit, registry, logger),
-    ]
     reads = _reads(config, upkeep.blocking)
-    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
+    await stack.enter_async_context(
+        limiting.moving(
+            place.parent_usage if place.groups else None, reads.burdens if reads else None
+        )
+    )
+    backchannels = await stack.enter_async_context(Backchannels(connections))
+    transactions = _transactions(config, backchannels, registry, logger)
+    manager = make_manager(
+        config,
+        git,
+        processes,
+        upkeep.blocking,
+        runtime,
+        registry,
+        logger,
+        voter_of=partial(Voter, transactions),
+    )
+    abandonment = Abandonment()
+    means = Means(
+        config=config,
+        git=git,
+        catfiles=catfiles,
+        upkeep=upkeep,
+        manager=manager,
+        outfit=outfit,
+        abandonment=abandonment,
+        voters=Voters(transactions),
+        packs=packs,
+        registry=registry,
+        logger=logger,
+    )
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
+    limiting.warn_of_unknown({method.path for method in methods})
     steps = _steps(config, methods, running, limiting, reads, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    handlers = make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
+    servicers = [*make_servicers(means), health, reflection]
+    handlers = make_handlers(methods, servicers, steps, connections.by_peer)
     calls = HookCalls(steps, methods)
-    hooks = {PACK_OBJECTS: calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)}
+    sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
+    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
     reception = HookReception(
-        runtime.socket("hooks"), token=config.auth.secret, handlers=hooks, logger=logger
+        runtime.socket("hooks"),
+        token=config.auth.secret,
+        handlers={**sessions.handlers, PACK_OBJECTS: packing},
+        logger=logger,
     )
     await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
@@ -178,53 +190,20 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
-def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[Git, Processes]:
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
+def _git(
+    config: Config, binary: GitBinary, place: Birthplace, registry: CollectorRegistry
+) -> tuple[Git, Processes]:
     metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(PosixSpawner(), metrics)
+    processes = Processes(place.spawner, metrics)
     git = Git(
         binary,
         processes,
         environment=os.environ,
         cpus=os.cpu_count() or 1,
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
+        pack_config=place.pack_config,
     )
     return git, processes
-
-
-def intercepts_packs(config: Config) -> bool:
-    """Whether upload-pack asks the node for its packs: to keep them, or to limit their number."""
-    return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
-
-
-def _pack_cache(
-    config: Config,
-    git: Git,
-    limiting: Limiting,
-    upkeep: Upkeep,
-    registry: CollectorRegistry,
-    logger: Logger,
-) -> PackCache:
-    wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
-    if wanted.enabled:
-        policy = Policy(
-            max_age_seconds=wanted.max_age.total_seconds(),
-            min_occurrences=wanted.min_occurrences,
-            max_bytes=wanted.max_bytes,
-            backpressure=wanted.backpressure,
-        )
-        store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
-        shelf = Shelf(store, policy, blocking=upkeep.blocking, metrics=metrics, logger=logger)
-    return PackCache(
-        git,
-        shelf=shelf,
-        limiter=limiting.pack_objects,
-        blocking=upkeep.blocking,
-        metrics=metrics,
-        logger=logger,
-    )
 
 
 def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
@@ -245,7 +224,6 @@ def _steps(
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Steps:
-    limiting.warn_of_unknown({method.path for method in methods})
     return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
@@ -263,87 +241,11 @@ def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
     return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
-def _servicers(
-    config: Config,
-    git: Git,
-    catfiles: CatfilePool,
-    upkeep: Upkeep,
-    outfit: Outfit,
-    registry: CollectorRegistry,
-    logger: Logger,
-) -> Iterator[Any]:
-    storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
-    handles = Handles(git.formats)
-    references = InProcessReferences(handles, GitReferences(git))
-    objects = InProcessObjects(handles, GitObjects(git, catfiles))
-
-    def forget(path: str) -> None:
-        handles.forget(path)
-        catfiles.forget(path)
-
-    yield RepositoryServicer(
-        storages,
-        creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, forget),
-    )
-    yield RepositoryInformationServicer(
-        storages, references=references, formats=git.formats, blocking=blocking
-    )
-    yield from _repository_readers(storages, git, objects, blocking, logger)
-    yield RemoteServicer(storages, git)
-    yield RefServicer(storages, references)
-    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
-    yield from _comparers(storages, git, objects, blocking)
-    yield AnalysisServicer(storages, objects)
-    yield ServerServicer(
-        storages,
-        binary=git.binary,
-        blocking=blocking,
-        signing_key_path=config.git.signing_key,
-    )
-    protocol = GitProtocol(registry, logger)
-    pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
-    packs = PackInterception(outfit, git.formats, is_on=intercepts_packs(config))
-    yield SSHServicer(
-        storages,
-        git,
-        pushes=pushes,
-        packs=packs,
-        protocol=protocol,
-        metrics=NegotiationMetrics(registry, "ssh"),
-        upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
-        upload_archive_seconds=config.timeout.upload_archive_negotiation.total_seconds(),
-        logger=logger,
-    )
-    yield SmartHTTPServicer(
-        storages,
-        git,
-        pushes=pushes,
-        packs=packs,
-        protocol=protocol,
-        metrics=NegotiationMetrics(registry, "smarthttp"),
-        logger=logger,
-    )
-
-
-def _repository_readers(
-    storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
-) -> Iterator[Any]:
-    """What RepositoryService tells of a repository's content."""
-    yield ArchiveServicer(storages, git, objects)
-    yield AttributesServicer(storages, git, objects, blocking)
-    yield ConsistencyServicer(storages, git)
-    yield ExportServicer(storages, git, blocking, logger)
-    yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
-    yield ReachabilityServicer(storages, git)
-    yield SearchServicer(storages, git)
-
-
-def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
-    """What tells differences."""
-    diffs = Diffs(git, HeadAttributes(git, objects))
-    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
-    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
+def _transactions(
+    config: Config, backchannels: Backchannels, registry: CollectorRegistry, logger: Logger
+) -> TransactionManager:
+    buckets = config.prometheus.grpc_latency_buckets
+    return TransactionManager(backchannels, registry, buckets, logger)
 
 
 def _standard() -> Iterator[Method]:

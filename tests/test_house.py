@@ -27,7 +27,19 @@ ROOMS = [
     "observe",
 ]
 # One room, which knows everybody.
-COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir", "upkeep", "limiting"}
+COMPOSITION = {
+    "pack_setup",
+    "node",
+    "serving",
+    "start_log",
+    "tls",
+    "runtime_dir",
+    "upkeep",
+    "limiting",
+    "hook_setup",
+    "servicers",
+    "spawning",
+}
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_pb" not in p.parts)

@@ -1,4 +1,4 @@
-"""Hooks of git children: the program that git starts, and its conversation with the node."""
+"""Who may push: the hook program, GitLab's internal API, custom hooks, a policy, and votes."""
 
 from gitaly.hooks.installation import Installation, install
 from gitaly.hooks.outfit import Outfit
@@ -9,7 +9,6 @@ from gitaly.hooks.payload import (
     BadPayload,
     Payload,
     Requested,
-    TransactionDetails,
     UserDetails,
 )
 from gitaly.hooks.reception import PACK_OBJECTS, HookHandler, HookReception
@@ -31,7 +30,6 @@ __all__ = [
     "Payload",
     "Report",
     "Requested",
-    "TransactionDetails",
     "UserDetails",
     "install",
 ]

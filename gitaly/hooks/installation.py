@@ -2,6 +2,7 @@
 
     <runtime directory>/gitaly-hooks                the program
     <runtime directory>/hooks-<random>.d/<hook>     links to it, for core.hooksPath
+    <runtime directory>/hooks-<random>-<bits>.d/<hook>   links for some hooks of a push
 
 Source of the layout: Gitaly, internal/gitaly/config/config.go (SetupRuntimeDirectory).
 """
@@ -11,11 +12,20 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gitaly.hooks.payload import RECEIVE, Requested
+
 HOOKS: Final = ("pre-receive", "post-receive", "update", "reference-transaction", "proc-receive")
+PUSH_BITS: Final[Mapping[str, Requested]] = {
+    "reference-transaction": Requested.REFERENCE_TRANSACTION,
+    "update": Requested.UPDATE,
+    "pre-receive": Requested.PRE_RECEIVE,
+    "post-receive": Requested.POST_RECEIVE,
+}
 SHEBANG_BYTES: Final = 127  # what every kernel takes
 # Isolated from the environment, and without `site`: it starts in half the time.
 FLAGS: Final = "-IS"
@@ -26,7 +36,16 @@ class Installation:
     """Where the program is."""
 
     program: str
-    hooks_directory: str  # core.hooksPath
+    hooks_directory: str  # core.hooksPath where all hooks shall run
+
+    def directory_for(self, requested: Requested) -> str:
+        """core.hooksPath with only these hooks of a push: git starts a process for each it finds.
+
+        All of them, if others are asked for, too.
+        """
+        if requested & ~RECEIVE:
+            return self.hooks_directory
+        return f"{self.hooks_directory.removesuffix('.d')}-{int(requested)}.d"
 
     @property
     def command(self) -> str:
@@ -41,9 +60,18 @@ def install(runtime_directory: str, socket_path: str) -> Installation:
     with open(descriptor, "wb") as file:
         file.write(program_text(os.path.realpath(sys.executable), socket_path))
     directory = tempfile.mkdtemp(prefix="hooks-", suffix=".d", dir=runtime_directory)
-    for hook in HOOKS:
+    _link(program, directory, HOOKS)
+    installation = Installation(program, directory)
+    for bits in range(RECEIVE + 1):
+        some = installation.directory_for(Requested(bits))
+        os.mkdir(some, 0o700)
+        _link(program, some, [hook for hook, bit in PUSH_BITS.items() if bit & bits])
+    return installation
+
+
+def _link(program: str, directory: str, hooks: Iterable[str]) -> None:
+    for hook in hooks:
         os.symlink(program, os.path.join(directory, hook))
-    return Installation(program, directory)
 
 
 def program_text(interpreter: str, socket_path: str) -> bytes:

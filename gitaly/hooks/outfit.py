@@ -10,9 +10,9 @@ from gitaly.hooks.payload import (
     VARIABLE,
     Payload,
     Requested,
-    TransactionDetails,
     UserDetails,
 )
+from gitaly.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Outfit:
         object_format: str,
         *,
         user: UserDetails | None = None,
-        transaction: TransactionDetails | None = None,
+        transaction: Transaction | None = None,
         client_context: bytes = b"",
     ) -> Mapping[str, str]:
         """Variables for a git child whose requested hooks shall do something."""
@@ -51,3 +51,7 @@ class Outfit:
     def hooks(self, environment: Mapping[str, str]) -> Hooks:
         """How `Git.run` is told that hooks run."""
         return Hooks(directory=self.installation.hooks_directory, env=environment)
+
+    def some_hooks(self, requested: Requested, environment: Mapping[str, str]) -> Hooks:
+        """How `Git.run` is told that these hooks run, and no process is started for others."""
+        return Hooks(directory=self.installation.directory_for(requested), env=environment)

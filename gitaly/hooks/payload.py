@@ -15,6 +15,7 @@ import msgspec
 
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.errors import NodeError
+from gitaly.transactions import Transaction
 
 VARIABLE: Final = "GITALY_HOOKS_PAYLOAD"
 
@@ -54,16 +55,6 @@ class UserDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionDetails:
-    """The transaction in which Praefect wants this node's votes."""
-
-    id: int
-    node: str
-    primary: bool
-    backchannel_id: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
     """What hooks of one git child must know."""
 
@@ -73,7 +64,7 @@ class Payload:
     runtime_dir: str = ""
     internal_socket: str = ""  # of the gRPC services, for the reference's hook program
     internal_socket_token: str = field(default="", repr=False)
-    transaction: TransactionDetails | None = None
+    transaction: Transaction | None = None  # in which Praefect wants this node's votes
     user_details: UserDetails | None = None
     client_context: bytes = b""  # the value of gitaly-client-context-bin
     feature_flags: tuple[tuple[str, bool, bool], ...] = ()  # name, on by default, enabled
@@ -112,7 +103,7 @@ class Payload:
             context = base64.b64decode(found.gitaly_client_context, validate=True)
         except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
             raise BadPayload(f"the hooks payload cannot be read: {error}") from error
-        transaction, user = found.transaction, found.user_details
+        user = found.user_details
         return cls(
             requested_hooks=Requested(found.requested_hooks & ALL_BITS) or Requested(OLD_DEFAULT),
             repository=Repository(
@@ -127,9 +118,7 @@ class Payload:
             runtime_dir=found.runtime_dir,
             internal_socket=found.internal_socket,
             internal_socket_token=found.internal_socket_token,
-            transaction=TransactionDetails(**msgspec.structs.asdict(transaction))
-            if transaction
-            else None,
+            transaction=found.transaction,
             user_details=UserDetails(**msgspec.structs.asdict(user)) if user else None,
             client_context=context,
             feature_flags=tuple(
@@ -151,13 +140,6 @@ class _WireRepository(msgspec.Struct):
     gitAlternateObjectDirectories: list[str] = []  # noqa: N815 - msgspec copies it
     glRepository: str = ""  # noqa: N815
     glProjectPath: str = ""  # noqa: N815
-
-
-class _WireTransaction(msgspec.Struct):
-    id: int
-    node: str = ""
-    primary: bool = False
-    backchannel_id: int = 0
 
 
 class _WireUser(msgspec.Struct):
@@ -184,7 +166,7 @@ class _Wire(msgspec.Struct):
     runtime_dir: str = ""
     internal_socket: str = ""
     internal_socket_token: str = ""
-    transaction: _WireTransaction | None = None
+    transaction: Transaction | None = None
     user_details: _WireUser | None = None
     gitaly_client_context: str = ""
     feature_flags_with_value: list[_WireFlagValue] | None = None
@@ -204,7 +186,7 @@ def _repository_fields(repository: Repository) -> dict[str, object]:
     return {key: value for key, value in found.items() if value}
 
 
-def _transaction_fields(details: TransactionDetails | None) -> dict[str, object] | None:
+def _transaction_fields(details: Transaction | None) -> dict[str, object] | None:
     if details is None:
         return None
     backchannel = {"backchannel_id": details.backchannel_id} if details.backchannel_id else {}

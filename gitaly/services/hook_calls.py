@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 from google.protobuf.message import Message
-from grpc import StatusCode
 
 from gitaly.git import Account
 from gitaly.hooks import HookHandler, HookRun, Payload
@@ -15,6 +14,7 @@ from gitaly.rpc.steps import CORRELATION_ID, Steps
 
 FAILED: Final = b"error executing git hook\n"
 EXHAUSTED: Final = b"error resource exhausted, please try again later\n"
+PACK_OBJECTS_RPC: Final = "PackObjectsHookWithSidechannel"
 CLIENT_NAME: Final = "gitaly-hooks"
 
 # Decides how a hook ends: its exit status. A NodeError is for the log; the program then says no
@@ -48,11 +48,18 @@ class HookCalls:
             await self._steps.around_hook(decide)(call)
             if call.outcome.code is OK:
                 return status
-            text = EXHAUSTED if call.outcome.code is StatusCode.RESOURCE_EXHAUSTED else b""
-            await run.write_stderr(FAILED + text)
+            await run.write_stderr(FAILED + _hint(call))
             return 1
 
         return handle
+
+
+def _hint(call: Call) -> bytes:
+    """What helps whoever reads that a hook failed; the reasons are in the log."""
+    code = call.outcome.code.name
+    if code == "RESOURCE_EXHAUSTED" and call.method.name == PACK_OBJECTS_RPC:
+        return EXHAUSTED
+    return f"correlation id: {call.correlation_id}\n".encode() if code == "INTERNAL" else b""
 
 
 def _call_of(method: Method, run: HookRun, payload: Payload, request: Message) -> Call:

@@ -137,6 +137,7 @@ class SmartHTTPServicer:
             repository,
             first,
             call,
+            protocol="http",
             words="spawning receive-pack",
             failed=FailedPrecondition,
             flags=["--stateless-rpc"],

@@ -16,6 +16,14 @@ import pytest
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.hooks import EVERY, VARIABLE, HookHandler, HookReception, Installation, Payload, install
 from gitaly.observe.log import make_logger
+from tests.hooks.fixtures import (  # noqa: F401 - they belong to the tests below
+    blocking,
+    global_hooks,
+    journal,
+    make_hooks,
+    processes,
+    repository,
+)
 
 PAYLOAD = Payload(
     requested_hooks=EVERY,

@@ -10,9 +10,9 @@ from gitaly.hooks import (
     BadPayload,
     Payload,
     Requested,
-    TransactionDetails,
     UserDetails,
 )
+from gitaly.transactions import Transaction
 
 FULL = Payload(
     requested_hooks=Requested.UPDATE | Requested.PRE_RECEIVE,
@@ -28,7 +28,7 @@ FULL = Payload(
     runtime_dir="/run/gitaly-1",
     internal_socket="/run/gitaly-1/sock.d/intern",
     internal_socket_token="secret",
-    transaction=TransactionDetails(id=7, node="praefect-1", primary=True, backchannel_id=3),
+    transaction=Transaction(id=7, node="praefect-1", primary=True, backchannel_id=3),
     user_details=UserDetails(
         username="jane", userid="user-1", protocol="ssh", remote_ip="10.0.0.1"
     ),
