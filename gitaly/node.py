@@ -114,8 +114,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     limiting = Limiting(config, registry, logger)
-    cache = make_pack_cache(config, git, limiting, upkeep.blocking, registry, logger)
-    await stack.enter_async_context(cache)
+    cache = await stack.enter_async_context(
+        make_pack_cache(config, git, limiting.pack_objects, upkeep.blocking, registry, logger)
+    )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     reads = _reads(config, upkeep.blocking)
     await stack.enter_async_context(
@@ -142,10 +143,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         catfiles=catfiles,
         upkeep=upkeep,
         manager=manager,
-        packs=packs,
         outfit=outfit,
         abandonment=abandonment,
         voters=Voters(transactions),
+        packs=packs,
         registry=registry,
         logger=logger,
     )
@@ -158,11 +159,11 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
     calls = HookCalls(steps, methods)
     sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
-    by_program = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
+    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
     reception = HookReception(
         runtime.socket("hooks"),
         token=config.auth.secret,
-        handlers={**sessions.handlers, PACK_OBJECTS: by_program},
+        handlers={**sessions.handlers, PACK_OBJECTS: packing},
         logger=logger,
     )
     await stack.enter_async_context(reception)

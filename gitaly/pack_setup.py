@@ -1,12 +1,11 @@
-"""Part of the composition root: builds what packs come from out of a node's configuration."""
+"""The pack-objects cache of a node, made from its configuration."""
 
 from prometheus_client import CollectorRegistry
 
 from gitaly.config import Config
 from gitaly.git import Git
-from gitaly.limiting import Limiting
 from gitaly.observe.log import Logger
-from gitaly.packcache import CacheMetrics, PackCache, Policy, Shelf, Store
+from gitaly.packcache import CacheMetrics, Limiter, PackCache, Policy, Shelf, Store
 from gitaly.storage import Blocking
 
 
@@ -18,12 +17,12 @@ def intercepts_packs(config: Config) -> bool:
 def make_pack_cache(
     config: Config,
     git: Git,
-    limiting: Limiting,
+    limiter: Limiter,
     blocking: Blocking,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> PackCache:
-    """The cache, which keeps nothing unless the configuration wants it to."""
+    """To be entered; it keeps nothing where it is not enabled."""
     wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
     if wanted.enabled:
         policy = Policy(
@@ -35,10 +34,5 @@ def make_pack_cache(
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
         shelf = Shelf(store, policy, blocking=blocking, metrics=metrics, logger=logger)
     return PackCache(
-        git,
-        shelf=shelf,
-        limiter=limiting.pack_objects,
-        blocking=blocking,
-        metrics=metrics,
-        logger=logger,
+        git, shelf=shelf, limiter=limiter, blocking=blocking, metrics=metrics, logger=logger
     )

@@ -29,6 +29,7 @@ from gitaly.services.fetches import GitProtocol, NegotiationMetrics
 from gitaly.services.hook import HookServicer
 from gitaly.services.hook_sessions import Abandonment
 from gitaly.services.pack_objects import PackInterception, PackObjects
+from gitaly.services.pack_objects_hook import PackObjectsServicer
 from gitaly.services.pushes import Pushes
 from gitaly.services.ref import RefServicer
 from gitaly.services.remote import RemoteServicer
@@ -63,10 +64,10 @@ class Means:
     catfiles: CatfilePool
     upkeep: Upkeep
     manager: HookManager
-    packs: PackObjects
     outfit: Outfit
     abandonment: Abandonment
     voters: Voters
+    packs: PackObjects
     registry: CollectorRegistry
     logger: Logger
 
@@ -141,7 +142,8 @@ def _changers(means: Means, handles: Handles) -> Iterator[Any]:
         voters=means.voters,
     )
     yield CustomHooksServicer(upkeep.storages, HookStore(upkeep.blocking), means.voters)
-    yield HookServicer(upkeep.storages, means.manager, means.packs)
+    yield HookServicer(upkeep.storages, means.manager)
+    yield PackObjectsServicer(means.packs)
 
 
 def _transfers(means: Means) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""HookService: what the reference's own hook program asks.
+"""HookService: hooks of a push as the reference's own hook program asks about them.
 
 Served on the internal socket and, as there, on all others.
 """
@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from gitaly._pb.hook_pb2 import (
-    PackObjectsHookWithSidechannelRequest,
-    PackObjectsHookWithSidechannelResponse,
     PostReceiveHookRequest,
     PostReceiveHookResponse,
     PreReceiveHookRequest,
@@ -30,7 +28,6 @@ from gitaly.hooks.manager import HookManager
 from gitaly.hooks.output import Output
 from gitaly.hooks.push import Push, push_of
 from gitaly.rpc import Call
-from gitaly.services.pack_objects import PackObjects
 from gitaly.services.streams import first_request, inputs
 from gitaly.storage import Storages
 from gitaly.tasks import background
@@ -46,14 +43,13 @@ Work = Callable[[Output], Coroutine[Any, Any, None]]
 
 
 class HookServicer:
-    """Hooks of a push, and git's wish for a pack, over gRPC."""
+    """What git's hooks want to know, over gRPC."""
 
     SERVICE = "gitaly.HookService"
 
-    def __init__(self, storages: Storages, manager: HookManager, pack_objects: PackObjects) -> None:
+    def __init__(self, storages: Storages, manager: HookManager) -> None:
         self._storages = storages
         self._manager = manager
-        self._pack_objects = pack_objects
 
     async def PreReceiveHook(
         self, requests: AsyncIterator[PreReceiveHookRequest], call: Call
@@ -117,11 +113,6 @@ class HookServicer:
         # Only a node with a write-ahead log lets this hook do the work of receive-pack.
         raise Internal("creating handler: no transaction found in payload")
         yield ProcReceiveHookResponse()
-
-    async def PackObjectsHookWithSidechannel(
-        self, request: PackObjectsHookWithSidechannelRequest, call: Call
-    ) -> PackObjectsHookWithSidechannelResponse:
-        return await self._pack_objects.by_socket(request, call)
 
     def _push(
         self,
