@@ -33,6 +33,7 @@ class Measured:
     pid: int
     port: int
     storage: Path
+    log: Path
 
     def cpu_seconds(self) -> float:
         """Of the process and of its children that have ended."""
@@ -86,7 +87,7 @@ def node(storage: Path, extra: str = "") -> Iterator[Measured]:
         command = [Path(sys.executable).with_name("gitaly"), "serve", config]
         with open(Path(directory, "log"), "wb") as log, _running(command, log) as process:
             wait_until_answers(process, port)
-            yield Measured(process.pid, port, storage)
+            yield Measured(process.pid, port, storage, Path(directory, "log"))
 
 
 @contextlib.contextmanager
@@ -106,7 +107,7 @@ def empty_handler() -> Iterator[Measured]:
     command = [sys.executable, Path(__file__).with_name("empty_handler.py"), str(port)]
     with _running(command, None) as process:
         wait_until_answers(process, port)
-        yield Measured(process.pid, port, Path())
+        yield Measured(process.pid, port, Path(), Path())
 
 
 @contextlib.contextmanager

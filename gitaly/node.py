@@ -16,7 +16,7 @@ from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
     Git,
-    PosixSpawner,
+    GitBinary,
     Processes,
     PrometheusCommandMetrics,
     cpu_seconds_of_groups,
@@ -50,6 +50,7 @@ from gitaly.services.hook_sessions import Abandonment, HookSessions
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.voters import Voters
 from gitaly.serving import Serving
+from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
 from gitaly.tasks import background
@@ -94,7 +95,11 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
-    git, processes = _git(config, registry, logger)
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    place = await stack.enter_async_context(birthplace(config, registry, logger))
+    git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
     outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
@@ -106,7 +111,11 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     limiting = Limiting(config, registry, logger)
     reads = _reads(config, upkeep.blocking)
-    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
+    await stack.enter_async_context(
+        limiting.moving(
+            place.parent_usage if place.groups else None, reads.burdens if reads else None
+        )
+    )
     backchannels = await stack.enter_async_context(Backchannels(connections))
     transactions = _transactions(config, backchannels, registry, logger)
     manager = make_manager(
@@ -170,18 +179,18 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
-def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[Git, Processes]:
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
+def _git(
+    config: Config, binary: GitBinary, place: Birthplace, registry: CollectorRegistry
+) -> tuple[Git, Processes]:
     metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(PosixSpawner(), metrics)
+    processes = Processes(place.spawner, metrics)
     git = Git(
         binary,
         processes,
         environment=os.environ,
         cpus=os.cpu_count() or 1,
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
+        pack_config=place.pack_config,
     )
     return git, processes
 

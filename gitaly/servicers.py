@@ -1,7 +1,7 @@
 """Builds all servicers of a node."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -36,6 +36,7 @@ from gitaly.services.repository import (
     ConsistencyServicer,
     CustomHooksServicer,
     ExportServicer,
+    LfsFilter,
     LicenseServicer,
     RawChangesServicer,
     ReachabilityServicer,
@@ -86,12 +87,19 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     git, storages, blocking = means.git, means.upkeep.storages, means.upkeep.blocking
     references = InProcessReferences(handles, GitReferences(git))
     objects = InProcessObjects(handles, GitObjects(git, means.catfiles))
-    diffs = Diffs(git, HeadAttributes(git, objects))
+    attributes = HeadAttributes(git, objects)
+    diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
-    yield ArchiveServicer(storages, git, objects)
+    yield ArchiveServicer(storages, git, objects, _lfs_filter(means.config))
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
-        storages, git, objects=objects, references=references, registry=means.registry
+        storages,
+        git,
+        objects=objects,
+        references=references,
+        attributes=attributes,
+        blocking=blocking,
+        registry=means.registry,
     )
     yield ConsistencyServicer(storages, git)
     yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
@@ -105,6 +113,14 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
         storages, references=references, formats=git.formats, blocking=blocking
     )
     yield SearchServicer(storages, git)
+
+
+def _lfs_filter(config: Config) -> LfsFilter | None:
+    """What fetches the objects of LFS pointers from GitLab, if there is one."""
+    if not config.gitlab.url:
+        return None
+    paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
+    return LfsFilter(asdict(config.gitlab), paths)
 
 
 def _changers(means: Means, handles: Handles) -> Iterator[Any]:
@@ -155,3 +171,10 @@ def _transfers(means: Means) -> Iterator[Any]:
         metrics=NegotiationMetrics(means.registry, "smarthttp"),
         logger=means.logger,
     )
+
+
+def _lfs_filter(config: Config) -> LfsFilter | None:
+    if not config.gitlab.url:
+        return None
+    paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
+    return LfsFilter(asdict(config.gitlab), paths)

@@ -37,6 +37,7 @@ COMPOSITION = {
     "limiting",
     "hook_setup",
     "servicers",
+    "spawning",
 }
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]

@@ -1,14 +1,19 @@
 """Checks of the machine: git, directories, file systems, the hook program."""
 
+import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from gitaly.cgroups import CgroupsUnusable
 from gitaly.cli.checks import Check, CheckFailed, Found, Subject
 from gitaly.git.version import find_git
 from gitaly.hooks import install
+from gitaly.observe.log import make_logger
+from gitaly.spawning import try_groups
 from gitaly.storage import file_system_name
 
 FORGETFUL: Final = frozenset({"TMPFS", "RAMFS"})
@@ -35,6 +40,8 @@ def machine_checks(subject: Subject) -> Iterator[Check]:
         "mount the file system of runtime_dir without noexec, and let the node's user run"
         " the Python that runs this",
     )
+    if config.cgroups.repositories.count:
+        yield Check("cgroups", lambda: _cgroups(subject))
     for storage in config.storages:
         yield Check(
             f'storage "{storage.name}"',
@@ -73,6 +80,19 @@ def _hook_program(subject: Subject) -> Found:
         said = done.stderr.decode(errors="replace").strip()
         raise CheckFailed(f"the program does not run: exit status {done.returncode}: {said}")
     return Found()
+
+
+def _cgroups(subject: Subject) -> Found:
+    """What a start does: make groups, and have a process born in one."""
+    config = subject.config
+    logger = make_logger(sys.stderr.buffer, level="error")
+    try:
+        version = asyncio.run(try_groups(config, logger))
+    except CgroupsUnusable as error:
+        if config.cgroups.required:
+            raise
+        return Found(f"not usable, git will run without limits: {error}")
+    return Found(f"v{version}, {config.cgroups.repositories.count} groups for repositories")
 
 
 def _storage(path: str) -> Found:

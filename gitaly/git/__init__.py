@@ -11,6 +11,7 @@ from gitaly.git.command import CompletedGit, Git, GitFailed
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
 from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.default_config import EMPTY_TREE
+from gitaly.git.entry_history import last_commits
 from gitaly.git.exit_status import Exit
 from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
@@ -54,9 +55,12 @@ from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
+    End,
     Launch,
+    OwnChild,
     PosixSpawner,
     Spawner,
+    StoppedByLimit,
     keep_inherited_descriptors,
     posix_spawn,
 )
@@ -66,7 +70,6 @@ from gitaly.git.tag_object import Tag, parse_tag, signature_split
 from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
-from gitaly.git.worktrees import clean_up_worktrees
 
 __all__ = [
     "ACCOUNT",
@@ -91,6 +94,7 @@ __all__ = [
     "Commit",
     "CompletedGit",
     "EmptyBundle",
+    "End",
     "Exit",
     "FileAttribute",
     "Format",
@@ -119,6 +123,7 @@ __all__ = [
     "ObjectTooLarge",
     "Objects",
     "OutputTooLarge",
+    "OwnChild",
     "PathFilter",
     "PinnedUrl",
     "PipeReader",
@@ -133,6 +138,7 @@ __all__ = [
     "RevisionLines",
     "SortKey",
     "Spawner",
+    "StoppedByLimit",
     "Tag",
     "TreeEntry",
     "all_objects",
@@ -141,7 +147,6 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
-    "clean_up_worktrees",
     "cpu_seconds_of_groups",
     "current_account",
     "fast_export",
@@ -156,6 +161,7 @@ __all__ = [
     "is_valid_reference_name",
     "is_whole_object_id",
     "keep_inherited_descriptors",
+    "last_commits",
     "merge_base",
     "objects_size",
     "output_pieces",

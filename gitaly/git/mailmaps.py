@@ -23,14 +23,14 @@ class Mailmaps:
     async def of(self, repository: RepositoryPaths) -> Mailmap:
         """The mailmap; an empty one where there is none, or none that can be read."""
         try:
-            head = await self._objects.resolve(repository, b"HEAD")
+            head = await self._objects.info(repository, b"HEAD")
         except Internal:
             return NO_MAILMAP
         if head is None:
             return NO_MAILMAP
-        known = self._known.get(head)
+        known = self._known.get(head.object_id)
         if known is None:
-            known = self._known[head] = await self._read(repository, head)
+            known = self._known[head.object_id] = await self._read(repository, head.object_id)
         return known
 
     async def _read(self, repository: RepositoryPaths, head: str) -> Mailmap:

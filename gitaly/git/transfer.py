@@ -117,12 +117,12 @@ async def feed(
             await pieces.aclose()
 
 
-async def merged(child: Child, keep: ErrorText) -> AsyncGenerator[tuple[int, bytes], None]:
+async def merged(child: Child) -> AsyncGenerator[tuple[int, bytes], None]:
     """What git writes, as (band, piece) in the order in which it comes, up to the end of both.
 
-    Nothing is read ahead while the caller works, but one piece of each. `keep` remembers the
-    beginning of stderr. Close it when you leave it early (`aclosing`): else it goes on reading
-    from pipes that somebody else may want to empty.
+    Nothing is read ahead while the caller works, but one piece of each. The child's `error_text`
+    remembers the beginning of stderr. Close it when you leave it early (`aclosing`): else it goes
+    on reading from pipes that somebody else may want to empty.
     """
     pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=1)
 
@@ -130,7 +130,7 @@ async def merged(child: Child, keep: ErrorText) -> AsyncGenerator[tuple[int, byt
         with suppress(ValueError):  # closed under our hands: git is being stopped
             while piece := await source.read(MESSAGE_BYTES):
                 if band == sideband.STDERR:
-                    keep.feed(piece)
+                    child.heard.feed(piece)
                 await pieces.put((band, piece))
         await pieces.put((band, b""))
 

@@ -15,7 +15,6 @@ from gitaly._pb.ssh_pb2 import (
 )
 from gitaly.errors import Cancelled, Internal, InvalidRequest
 from gitaly.git import PIPE, Git, go_quoted
-from gitaly.git.error_text import ErrorText
 from gitaly.git.process import GRACE_SECONDS
 from gitaly.git.transfer import feeding, merged, started
 from gitaly.git.upload_pack import (
@@ -101,7 +100,6 @@ class SSHServicer:
         if first.stdin:
             raise InvalidRequest("non-empty data in first request")
         repository = self._storages.existing(first.repository)
-        stderr = ErrorText()
         async with (
             self._pushes.receive_pack(
                 repository,
@@ -113,7 +111,7 @@ class SSHServicer:
                 stderr=PIPE,
             ) as child,
             feeding(child, inputs(requests, "stdin")),
-            aclosing(merged(child, stderr)) as output,
+            aclosing(merged(child)) as output,
         ):
             async for band, piece in output:
                 if band == sideband.STDOUT:
@@ -124,7 +122,7 @@ class SSHServicer:
         if ended:
             return  # no exit status: its absence is success
         yield SSHReceivePackResponse(exit_status=ExitStatus(value=ended.number))
-        if stderr.value() == HUNG_UP:
+        if child.error_text == HUNG_UP:
             raise Cancelled("user canceled the push")
         raise Internal(f"cmd wait: {ended}")
 
@@ -135,7 +133,6 @@ class SSHServicer:
         repository = self._storages.existing(first.repository)
         if first.stdin:
             raise InvalidRequest("non-empty stdin in first request")
-        stderr = ErrorText()
         limit = NegotiationLimit(END_OF_ARGUMENTS, self._upload_archive_seconds)
         run = self._git.run(
             "upload-archive", repository=repository, args=[repository.path], stdin=PIPE, stderr=PIPE
@@ -143,7 +140,7 @@ class SSHServicer:
         async with (
             started(run, "running upload-archive: starting command", Internal) as child,
             feeding(child, inputs(requests, "stdin"), (limit.watcher.feed,)),
-            aclosing(merged(child, stderr)) as output,
+            aclosing(merged(child)) as output,
         ):
             with limit.ticking(partial(child.stop, GRACE_SECONDS)):
                 async for band, piece in output:
@@ -154,9 +151,9 @@ class SSHServicer:
                 ended = await child.wait()
         if not ended:
             judge_negotiation(limit, "upload-archive")
-            if stderr.value() == HUNG_UP:
+            if child.error_text == HUNG_UP:
                 raise Cancelled("running upload-archive: user canceled the request")
         yield SSHUploadArchiveResponse(exit_status=ExitStatus(value=ended.number))
         if not ended:
-            said = go_quoted(stderr.value())
+            said = go_quoted(child.error_text)
             raise Internal(f"send: cmd wait: {ended}, stderr: {said}")

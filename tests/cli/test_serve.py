@@ -91,9 +91,9 @@ def test_a_missing_storage_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
 
 def test_features_that_are_not_built_yet_are_named_in_one_line(tmp_path: Path) -> None:
-    more = "[cgroups.repositories]\ncount = 2\n[pack_objects_cache]\nenabled = true\n"
+    more = '[bundle_uri]\ngo_cloud_url = "x"\n[pack_objects_cache]\nenabled = true\n'
     lines, _ = started(configuration(tmp_path, more))
-    assert "configured but not active: cgroups, pack_objects_cache" in messages(lines)
+    assert "configured but not active: bundle_uri, pack_objects_cache" in messages(lines)
 
 
 def test_keys_that_nobody_knows_are_named(tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ def test_a_plain_node_leaves_nothing_out() -> None:
         ("[archive_cache]\nenabled = true", "archive_cache"),
         ('[backup]\ngo_cloud_url = "gs://x"', "backup"),
         ('[bundle_uri]\ngo_cloud_url = "gs://x"', "bundle_uri"),
-        ("[cgroups.repositories]\ncount = 1", "cgroups"),
-        ("[cgroups]\nmemory_bytes = 1", "cgroups"),
         ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
         ('[git]\nsigning_key = "/k"', "git.signing_key"),
         ("[hooks]\npackobjects_hook_max_proc = 1", "hooks.packobjects_hook_max_proc"),

@@ -15,8 +15,9 @@ VOTING = {
     "SSHReceivePack",
     "SetCustomHooks",
 }
-# Only with a write-ahead log, which this node has not, does this hook change anything.
-CHANGING_NOTHING = {"ProcReceiveHook"}
+# The hook changes something only with a write-ahead log, which this node has not; the languages are
+# only remembered, in a file of their own. The original casts no votes for them either.
+CHANGING_NOTHING = {"CommitLanguages", "ProcReceiveHook"}
 
 
 def test_every_mutator_that_is_built_votes() -> None:

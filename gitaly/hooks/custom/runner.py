@@ -123,9 +123,10 @@ class CustomHooks:
                     spares_others=True,
                 ) as child,
             ):
+                said = child.heard
                 assert child.stdin is not None
                 child.stdin.feed(stdin)
-                await _forward(child, output, said)
+                await _forward(child, output)
                 how = await child.wait()
         except TimeoutError as error:
             raise HookTimedOut(hook, self._seconds) from error
@@ -159,9 +160,9 @@ class CustomHooks:
         )
 
 
-async def _forward(child: Child, output: Output, said: ErrorText) -> None:
+async def _forward(child: Child, output: Output) -> None:
     """Move what it prints until nobody holds its pipes, or a while after its end."""
-    async with background(_stop_listening(child)), aclosing(merged(child, said)) as pieces:
+    async with background(_stop_listening(child)), aclosing(merged(child)) as pieces:
         async for band, piece in pieces:
             with suppress(ConnectionError):  # nobody reads; the hook may still have things to do
                 await (output.stdout if band == sideband.STDOUT else output.stderr)(piece)
