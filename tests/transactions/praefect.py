@@ -37,7 +37,7 @@ from gitaly.transport.yamux_frames import Limits
 from tests.faults.nodes import HEALTH
 from tests.transactions.quorum import CANCELED, Quorum, Round
 
-HOLD = "HOLD"  # as a scripted result: no answer
+HOLD = "HOLD"  # as a scripted result: no answer until the call of the node is over
 Metadata = list[tuple[str, str]]
 
 
@@ -134,6 +134,7 @@ class Praefect:
         self._name = f"praefect-votes-{os.getpid()}-{secrets.token_hex(8)}"
         self._ids = itertools.count(7)
         self._quorums: dict[int, Quorum] = {}
+        self._left: set[tuple[int, str]] = set()
         self._news = asyncio.Condition()
 
     def connect(self, node: Node, name: str) -> Link:
@@ -153,6 +154,7 @@ class Praefect:
     async def leave(self, number: int, node: str) -> None:
         """The call of a node is over, and failed."""
         self._quorums[number].leave(node)
+        self._left.add((number, node))
         await self._tell()
 
     async def stop(self, number: int) -> None:
@@ -188,10 +190,8 @@ class Praefect:
         if self.status is not None:
             await context.abort(*self.status)
         if scripted == HOLD:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.withdrawn.append(request.node)
+            await self._held((request.transaction_id, request.node))
+            await context.abort(grpc.StatusCode.CANCELLED, "transaction has been canceled")
         if scripted is not None:
             return _answer(scripted)
         quorum = self._quorums.get(request.transaction_id)
@@ -203,6 +203,14 @@ class Praefect:
         if result == CANCELED:
             await context.abort(grpc.StatusCode.CANCELLED, "transaction has been canceled")
         return _answer(result)
+
+    async def _held(self, voter: tuple[int, str]) -> None:
+        try:
+            async with self._news:
+                await self._news.wait_for(lambda: voter in self._left)
+        except asyncio.CancelledError:
+            self.withdrawn.append(voter[1])
+            raise
 
     async def _result(self, found: Round, node: str) -> str:
         await self._tell()
