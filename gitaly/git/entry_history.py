@@ -166,8 +166,9 @@ async def last_commits(
             paths=[entry],
             has_literal_paths=True,
         )
-        async for batch in lines:
-            last.found[entry] = batch[0]
+        async with aclosing(lines):
+            async for batch in lines:
+                last.found[entry] = batch[0]
     return last.found
 
 
@@ -189,6 +190,7 @@ async def _changes(
         paths=paths,
         has_literal_paths=True,
         separator=b"\0",
+        config=[("log.showRoot", "true")],  # whatever the repository's own says
     )
     async with aclosing(tokens):
         async for some in tokens:
