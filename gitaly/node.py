@@ -49,6 +49,7 @@ from gitaly.rpc.server import Router, make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.blob import BlobServicer
 from gitaly.services.commit import CommitServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
@@ -227,7 +228,8 @@ def _servicers(
     )
     yield from _repository_readers(storages, git, objects, blocking, logger)
     yield RemoteServicer(storages, git)
-    yield RefServicer(storages, references)
+    yield RefServicer(storages, git, objects=objects, references=references)
+    yield BlobServicer(storages, git, objects)
     yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
     yield from _comparers(storages, git, objects, blocking)
     yield AnalysisServicer(storages, objects)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gitaly.rpc import node_services
 from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.blob import BlobServicer
 from gitaly.services.commit import CommitServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.ref import RefServicer
@@ -30,6 +31,7 @@ BUILT = (
     AnalysisServicer,
     ArchiveServicer,
     AttributesServicer,
+    BlobServicer,
     CommitServicer,
     ConsistencyServicer,
     DiffServicer,

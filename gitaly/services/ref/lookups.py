@@ -1,4 +1,4 @@
-"""RefService: references."""
+"""References that a request names, and plain lists of them."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -6,27 +6,26 @@ from contextlib import aclosing
 from gitaly._pb.ref_pb2 import (
     FindDefaultBranchNameRequest,
     FindDefaultBranchNameResponse,
+    FindRefsByOIDRequest,
+    FindRefsByOIDResponse,
     ListRefsRequest,
     ListRefsResponse,
     RefExistsRequest,
     RefExistsResponse,
 )
-from gitaly.errors import InvalidRequest, prefixed
-from gitaly.git import References
+from gitaly.errors import Internal, InvalidRequest, prefixed
+from gitaly.git import GitFailed, references_pointing_at
 from gitaly.rpc import Call
-from gitaly.services.list_refs import list_refs_query, list_refs_response
-from gitaly.services.ref_pages import page_of, paged
-from gitaly.storage import Storages
+from gitaly.services.ref.list_refs import list_refs_query, list_refs_response
+from gitaly.services.ref.pages import list_refs_page, paged
+from gitaly.services.ref.reading import RefReading
+
+_DEFAULT_PATTERNS = (b"refs/tags/", b"refs/heads/")
+_USAGE = 129  # git's exit if it is asked for what cannot be
 
 
-class RefServicer:
-    """Reads references."""
-
-    SERVICE = "gitaly.RefService"
-
-    def __init__(self, storages: Storages, references: References) -> None:
-        self._storages = storages
-        self._references = references
+class Lookups(RefReading):
+    """What there is, without the objects behind it."""
 
     async def FindDefaultBranchName(
         self, request: FindDefaultBranchNameRequest, _: Call
@@ -49,9 +48,35 @@ class RefServicer:
     async def ListRefs(self, request: ListRefsRequest, _: Call) -> AsyncIterator[ListRefsResponse]:
         repository = self._storages.existing(request.repository)
         query = list_refs_query(request)
-        page = page_of(request)
+        page = list_refs_page(request)
         head = await self._references.resolve_head(repository) if request.head else None
         async with aclosing(self._references.list(repository, query)) as batches:
             async for references, has_more in paged(batches, page):
                 yield list_refs_response(references, head=head, has_more=has_more)
                 head = None  # in the first message only
+
+    async def FindRefsByOID(self, request: FindRefsByOIDRequest, _: Call) -> FindRefsByOIDResponse:
+        repository = self._storages.existing(request.repository)
+        if not request.oid:
+            raise InvalidRequest("empty Oid")
+        patterns = [pattern.encode() for pattern in request.ref_patterns] or _DEFAULT_PATTERNS
+        names = references_pointing_at(
+            self._git,
+            repository,
+            request.oid.encode(),
+            patterns,
+            sort_field=request.sort_field.encode(),
+            count=request.limit,
+        )
+        async with aclosing(names):
+            try:
+                found = [name async for batch in names for name in batch]
+            except GitFailed as error:
+                kind = InvalidRequest if error.exit.code == _USAGE else Internal
+                raise kind(f"for-each-ref pipeline command: {error.message}") from error
+        try:
+            return FindRefsByOIDResponse(refs=[name.decode() for name in found])
+        except UnicodeDecodeError:
+            raise Internal(
+                "grpc: error while marshaling: string field contains invalid UTF-8"
+            ) from None
