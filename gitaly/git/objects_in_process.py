@@ -92,11 +92,14 @@ class InProcessObjects:
         others: Callable[[RepositoryPaths, Sequence[bytes]], Awaitable[list[T | None]]],
     ) -> list[T | None]:
         """Each by libgit2; those that it can't decide by git, all at once."""
+        handle = self._handles.of(repository)
+        if handle is None:
+            return await others(repository, revisions)
         found: list[T | None] = [None] * len(revisions)
         left = []
         for place, revision in enumerate(revisions):
             try:
-                found[place] = one(self._handle(repository), revision)
+                found[place] = one(handle, revision)
             except Undecided:
                 left.append(place)
         if left:

@@ -81,7 +81,7 @@ class TagReader:
 
     async def _peeled(self, tags: Sequence[Object]) -> dict[str, GitCommit]:
         """The commits under tags, by the tags' ids."""
-        revisions = [tag.object_id.encode() + b"^{}" for tag in tags]
+        revisions = [_end(tag) for tag in tags]
         infos = await self._objects.infos(self._repository, revisions)
         if None in infos:
             raise Internal("object not found")
@@ -100,3 +100,9 @@ class TagReader:
         if None in found:
             raise Internal("object not found")
         return {one.object_id: one for one in found if one is not None}
+
+
+def _end(tag: Object) -> bytes:
+    """A revision for what lies under all tags."""
+    parsed = parse_tag(tag.data)
+    return parsed.object_id if parsed.object_type != b"tag" else parsed.object_id + b"^{}"
