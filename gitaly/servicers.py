@@ -23,6 +23,7 @@ from gitaly.hooks.manager import HookManager
 from gitaly.observe.log import Logger
 from gitaly.pack_setup import intercepts_packs
 from gitaly.services.analysis import AnalysisServicer
+from gitaly.services.blob import BlobServicer
 from gitaly.services.commit import CommitServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.fetches import GitProtocol, NegotiationMetrics
@@ -94,6 +95,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     attributes = HeadAttributes(git, objects)
     diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
+    yield BlobServicer(storages, git, objects)
     yield ArchiveServicer(storages, git, objects, _lfs_filter(means.config))
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
@@ -111,7 +113,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
     yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
     yield ReachabilityServicer(storages, git)
-    yield RefServicer(storages, references)
+    yield RefServicer(storages, git, objects=objects, references=references)
     yield RemoteServicer(storages, git)
     yield RepositoryInformationServicer(
         storages, references=references, formats=git.formats, blocking=blocking

@@ -8,6 +8,13 @@ from gitaly.git.bundles import EmptyBundle, bundle, fast_export
 from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
+from gitaly.git.commit_fields import (
+    CommitFields,
+    Person,
+    commit_fields_by_git,
+    has_own_parents,
+    plain_fields,
+)
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
 from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.default_config import EMPTY_TREE
@@ -20,6 +27,8 @@ from gitaly.git.grep import grep
 from gitaly.git.handles import Handles
 from gitaly.git.identity import Identity, parse_identity, parse_seconds
 from gitaly.git.invocation import NO_HOOKS, Hooks
+from gitaly.git.lfs import LARGEST_BYTES as LARGEST_LFS_POINTER_BYTES
+from gitaly.git.lfs import LFSPointer, parse_lfs_pointer
 from gitaly.git.mailmap import NO_MAILMAP, Mailmap
 from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.merge_base import merge_base
@@ -41,8 +50,10 @@ from gitaly.git.path_filter import PathFilter
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pinning import PinnedUrl, pinned
 from gitaly.git.pipes import OutputTooLarge, PipeReader, PipeWriter
+from gitaly.git.pointing_at import references_pointing_at
 from gitaly.git.process import Child, CommandLabel, CommandMetrics, Processes
 from gitaly.git.quoting import go_quoted
+from gitaly.git.reference_lines import reference_lines
 from gitaly.git.reference_list import ListingFailed
 from gitaly.git.reference_names import is_valid_reference_name
 from gitaly.git.references import ListedReference, ReferenceQuery, References, SortKey
@@ -67,6 +78,7 @@ from gitaly.git.spawner import (
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
 from gitaly.git.subcommands import HooksUndecided, InvalidArgument, checked_options
 from gitaly.git.tag_object import Tag, parse_tag, signature_split
+from gitaly.git.tag_patterns import first_tag
 from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
@@ -76,6 +88,7 @@ __all__ = [
     "DEVNULL",
     "EMPTY_TREE",
     "ID_DIGITS",
+    "LARGEST_LFS_POINTER_BYTES",
     "NO_HOOKS",
     "NO_LIMIT",
     "NO_MAILMAP",
@@ -92,6 +105,7 @@ __all__ = [
     "CommandLabel",
     "CommandMetrics",
     "Commit",
+    "CommitFields",
     "CompletedGit",
     "EmptyBundle",
     "End",
@@ -113,6 +127,7 @@ __all__ = [
     "InProcessObjects",
     "InProcessReferences",
     "InvalidArgument",
+    "LFSPointer",
     "Launch",
     "ListedReference",
     "ListingFailed",
@@ -125,6 +140,7 @@ __all__ = [
     "OutputTooLarge",
     "OwnChild",
     "PathFilter",
+    "Person",
     "PinnedUrl",
     "PipeReader",
     "PipeWriter",
@@ -147,17 +163,20 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
+    "commit_fields_by_git",
     "cpu_seconds_of_groups",
     "current_account",
     "fast_export",
     "file_attributes",
     "find_entry",
     "find_git",
+    "first_tag",
     "fit",
     "fsck",
     "git_lines",
     "go_quoted",
     "grep",
+    "has_own_parents",
     "is_valid_reference_name",
     "is_whole_object_id",
     "keep_inherited_descriptors",
@@ -167,15 +186,19 @@ __all__ = [
     "output_pieces",
     "parse_commit",
     "parse_identity",
+    "parse_lfs_pointer",
     "parse_seconds",
     "parse_tag",
     "parse_trailers",
     "parse_tree",
     "pinned",
+    "plain_fields",
     "posix_spawn",
     "public_signing_key",
     "reason",
+    "reference_lines",
     "references_checksum",
+    "references_pointing_at",
     "remote_head_branch",
     "rev_list",
     "signature_split",

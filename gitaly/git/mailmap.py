@@ -6,6 +6,7 @@ Source: gitmailmap(5); git, mailmap.c and ident.c (how lines are read and what c
 from dataclasses import dataclass, field
 from typing import Final
 
+_PEOPLE: Final = (b"author", b"committer", b"tagger")  # headers that hold them
 _SPACE: Final = b" \t\n\r"  # what git calls so
 
 
@@ -45,6 +46,18 @@ class Mailmap:
         name = name if person.name is None else person.name
         email = email if person.email is None else person.email
         return b"%b <%b>%b" % (name, email, rest)
+
+    def applied_to_object(self, data: bytes) -> bytes:
+        """A whole commit or tag with the proper names in its headers, as cat-file shows it."""
+        if not self._people:
+            return data
+        head, separator, message = data.partition(b"\n\n")
+        lines = head.split(b"\n")
+        for number, line in enumerate(lines):
+            key, space, value = line.partition(b" ")
+            if key in _PEOPLE and space:
+                lines[number] = key + space + self.applied(value)
+        return b"\n".join(lines) + separator + message
 
     def _add(self, line: bytes) -> None:
         if line.startswith(b"#"):

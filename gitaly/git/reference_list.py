@@ -5,16 +5,16 @@ from contextlib import aclosing
 from typing import Final
 
 from gitaly.errors import Internal
-from gitaly.git.command import Git
+from gitaly.git.command import Git, GitFailed
 from gitaly.git.exit_status import Exit
 from gitaly.git.paths import RepositoryPaths
+from gitaly.git.pointing_at import names_pointing_at, resolved
+from gitaly.git.reference_lines import Flags, reference_lines
 from gitaly.git.references import ListedReference, ReferenceQuery
-from gitaly.git.subcommands import Argument
-from gitaly.git.version import EXCLUDE_OPTION, FULL_PEEL
+from gitaly.git.version import EXCLUDE_OPTION, FULL_PEEL, POINTS_AT_NESTED
 
 _FIELDS: Final = ("%(refname)", "%(objectname)")
 _PEEL_FIELDS: Final = ("%(*objectname)", "%(*objecttype)")
-Flags = list[Argument | tuple[Argument, Argument]]
 
 
 class ListingFailed(Internal):
@@ -25,6 +25,7 @@ class ListingFailed(Internal):
         super().__init__(
             f"listing failed with exit code {code}", stderr=stderr.decode(errors="replace")
         )
+        self.exit = how
 
 
 async def list_references(
@@ -37,12 +38,23 @@ async def list_references(
         flags += [b"--exclude=" + pattern for pattern in query.exclude]
     elif query.exclude:
         excluded = await _matching(git, repository, query)
+    wanted = None
+    if query.points_at and git.binary.version < POINTS_AT_NESTED:
+        ends = await resolved(git, repository, query.points_at)
+        if ends is not None:
+            wanted = await names_pointing_at(git, repository, ends, query.patterns)
+    if wanted is None:
+        flags += [("--points-at", object_id) for object_id in query.points_at]
     async with aclosing(_lines(git, repository, flags, query.patterns)) as written:
         async for lines in written:
             batch = [_parsed(line) for line in lines]
             if query.peel_tags and git.binary.version < FULL_PEEL:
                 batch = await _peeled_fully(git, repository, batch, lines)
-            kept = [reference for reference in batch if reference.name not in excluded]
+            kept = [
+                reference
+                for reference in batch
+                if reference.name not in excluded and (wanted is None or reference.name in wanted)
+            ]
             if kept:
                 yield kept
 
@@ -54,7 +66,8 @@ def _flags(query: ReferenceQuery) -> Flags:
         ("--format", "%00".join(fields)),
         ("--sort", direction + query.sort_key.value),
     ]
-    flags += [("--points-at", object_id) for object_id in query.points_at]
+    if query.merged is not None:
+        flags.append(b"--merged=" + query.merged)
     if query.ignore_case:
         flags.append("--ignore-case")
     return flags
@@ -63,13 +76,12 @@ def _flags(query: ReferenceQuery) -> Flags:
 async def _lines(
     git: Git, repository: RepositoryPaths, flags: Flags, patterns: Sequence[bytes]
 ) -> AsyncGenerator[list[bytes], None]:
-    async with git.run("for-each-ref", repository=repository, flags=flags, args=patterns) as child:
-        assert child.stdout is not None
-        async for lines in child.stdout.record_batches():
-            yield lines
-        how = await child.wait()
-        if not how:
-            raise ListingFailed(how, child.error_text)
+    try:
+        async with aclosing(reference_lines(git, repository, flags, patterns)) as batches:
+            async for lines in batches:
+                yield lines
+    except GitFailed as error:
+        raise ListingFailed(error.exit, error.stderr) from error
 
 
 def _parsed(line: bytes) -> ListedReference:

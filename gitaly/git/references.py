@@ -17,6 +17,7 @@ class SortKey(Enum):
     CREATOR_DATE = "creatordate"
     AUTHOR_DATE = "authordate"
     COMMITTER_DATE = "committerdate"
+    VERSION = "version:refname"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class ReferenceQuery:
     descending: bool = False
     ignore_case: bool = False
     peel_tags: bool = False
+    merged: bytes | None = None  # a revision: only what can be reached from it
 
 
 class ListedReference(NamedTuple):
@@ -50,6 +52,13 @@ class References(Protocol):
         """As `git show-ref --verify --quiet`: False for what is no name, or leads nowhere.
 
         Raises GitFailed for a reference to an object that is missing.
+        """
+        ...
+
+    async def find(self, repository: RepositoryPaths, name: bytes) -> ListedReference | None:
+        """The reference of this name; else the first that the name matches as a pattern.
+
+        "refs/heads/a" may so lead to "refs/heads/a/b". Whether the object is there, is not asked.
         """
         ...
 

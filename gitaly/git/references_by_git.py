@@ -28,6 +28,17 @@ class GitReferences:
         done.checked()
         return True
 
+    async def find(self, repository: RepositoryPaths, name: bytes) -> ListedReference | None:
+        """See `References`."""
+        done = await self._git.output(
+            "for-each-ref",
+            repository=repository,
+            flags=["--format=%(objectname) %(refname)", "--count=1"],
+            args=[name],
+        )
+        target, _, found = done.checked().removesuffix(b"\n").partition(b" ")
+        return ListedReference(found, target.decode()) if found else None
+
     async def head_target(self, repository: RepositoryPaths) -> bytes:
         """See `References`."""
         done = await self._git.output(

@@ -37,6 +37,17 @@ class InProcessReferences:
         except Undecided:
             return await self._by_git.exists(repository, name)
 
+    async def find(self, repository: RepositoryPaths, name: bytes) -> ListedReference | None:
+        """See `References`."""
+        try:
+            if is_valid_reference_name(name):
+                target = _target(self._handle(repository), name)
+                if target is not None:
+                    return ListedReference(name, target)
+        except Undecided:
+            pass
+        return await self._by_git.find(repository, name)
+
     async def head_target(self, repository: RepositoryPaths) -> bytes:
         """See `References`."""
         try:

@@ -37,6 +37,7 @@ FLOOR: Final = (2, 39)
 REF_FORMAT_OPTION: Final = (2, 45)  # init and clone take --ref-format
 MULTI_PACK_REUSE: Final = (2, 44)  # older ones die of pack.allowPackReuse=multi
 ATTRIBUTES_OF_A_TREE: Final = (2, 43)  # attr.tree
+POINTS_AT_NESTED: Final = (2, 42)  # --points-at goes through tags of tags
 EXCLUDE_OPTION: Final = (2, 42)  # for-each-ref takes --exclude
 PSEUDO_REVISIONS_ON_STDIN: Final = (2, 42)  # rev-list --stdin takes --all and its like
 ATTRIBUTES_SOURCE: Final = (2, 40)  # check-attr takes --source

@@ -7,9 +7,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from gitaly.git import (
+    CatfilePool,
     Git,
+    GitObjects,
     GitReferences,
     Handles,
+    InProcessObjects,
     InProcessReferences,
     PosixSpawner,
     Processes,
@@ -76,8 +79,18 @@ def information(
 
 
 @pytest.fixture
-def refs(storages: Storages, references: InProcessReferences) -> RefServicer:
-    return RefServicer(storages, references)
+async def objects(git: Git) -> AsyncIterator[InProcessObjects]:
+    handles = Handles(git.formats)
+    async with CatfilePool(git) as pool:
+        yield InProcessObjects(handles, GitObjects(git, pool))
+    handles.clear()
+
+
+@pytest.fixture
+def refs(
+    storages: Storages, git: Git, references: InProcessReferences, objects: InProcessObjects
+) -> RefServicer:
+    return RefServicer(storages, git, objects=objects, references=references)
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ internal/gitaly/service/ref/list_refs.go.
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gitaly._pb.ref_pb2 import ListRefsRequest
+from gitaly._pb.shared_pb2 import PaginationParameter
 from gitaly.errors import InvalidRequest
 from gitaly.git import ListedReference
 
@@ -34,13 +36,19 @@ class UnknownToken(InvalidRequest):
         super().__init__("invalid page token: sending lines: could not find page token")
 
 
-def page_of(request: ListRefsRequest) -> Page:
+def page_of(given: PaginationParameter | None) -> Page:
     """Without parameters: all. A limit of 0 is none at all, below 0 no limit."""
-    if not request.HasField("pagination_params"):
+    if given is None:
         return Page()
-    given = request.pagination_params
     limit = given.limit if given.limit >= 0 else NO_LIMIT
-    return Page(limit, _name_in(given.page_token) if given.page_token else None)
+    return Page(limit, given.page_token.encode() or None)
+
+
+def list_refs_page(request: ListRefsRequest) -> Page:
+    """`page_of` ListRefs, whose tokens are JSON in base64, or the bare name as of old."""
+    given = request.pagination_params if request.HasField("pagination_params") else None
+    page = page_of(given)
+    return replace(page, after=_name_in(page.after.decode())) if page.after else page
 
 
 def cursor_after(name: bytes) -> str:
@@ -53,6 +61,31 @@ def cursor_after(name: bytes) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+async def cut(
+    batches: AsyncIterable[list[ListedReference]], page: Page
+) -> AsyncGenerator[list[ListedReference], None]:
+    """What belongs to the page. Raises UnknownToken, at the end of the list."""
+    if page.limit < 1:
+        if page.after is not None:
+            raise UnknownToken
+        return
+    is_inside = page.after is None
+    left = page.limit
+    async for batch in batches:
+        if not is_inside:
+            place = next((n for n, one in enumerate(batch) if one.name == page.after), None)
+            if place is None:
+                continue
+            is_inside = True
+            batch = batch[place + 1 :]  # noqa: PLW2901 - the rest of it
+        yield batch[:left]
+        left -= min(left, len(batch))
+        if not left:
+            return
+    if not is_inside:
+        raise UnknownToken
+
+
 async def paged(
     batches: AsyncIterable[list[ListedReference]], page: Page
 ) -> AsyncIterator[tuple[list[ListedReference], bool]]:
@@ -60,28 +93,20 @@ async def paged(
 
     Raises UnknownToken.
     """
-    if page.limit < 1:
-        if page.after is not None:
-            raise UnknownToken
-        return
-    is_inside = page.after is None
+    limit = page.limit + 1 if page.limit else 0  # one more: whether the list goes on
     waiting: list[ListedReference] = []  # the last message, which must know how it goes on
     left = page.limit
-    async for batch in batches:
-        for reference in batch:
-            if not is_inside:
-                is_inside = reference.name == page.after
-                continue
-            if left == 0:
-                yield waiting, True
-                return
-            if len(waiting) == REFERENCES_IN_A_MESSAGE:
-                yield waiting, False
-                waiting = []
-            waiting.append(reference)
-            left -= 1
-    if not is_inside:
-        raise UnknownToken
+    async with aclosing(cut(batches, replace(page, limit=limit))) as inside:
+        async for batch in inside:
+            for reference in batch:
+                if left == 0:
+                    yield waiting, True
+                    return
+                if len(waiting) == REFERENCES_IN_A_MESSAGE:
+                    yield waiting, False
+                    waiting = []
+                waiting.append(reference)
+                left -= 1
     if waiting:
         yield waiting, False
 

@@ -8,7 +8,7 @@ from gitaly._pb.ref_pb2 import ListRefsRequest, ListRefsResponse
 from gitaly._pb.shared_pb2 import ASCENDING, DESCENDING, PaginationCursor
 from gitaly.errors import InvalidRequest
 from gitaly.git import ListedReference, ReferenceQuery, SortKey, go_quoted
-from gitaly.services.ref_pages import cursor_after
+from gitaly.services.ref.pages import cursor_after
 
 _SORT_KEYS: Final[Mapping[int, SortKey]] = MappingProxyType(
     {
@@ -31,7 +31,7 @@ def list_refs_query(request: ListRefsRequest) -> ReferenceQuery:
     if request.sort_by.direction not in (ASCENDING, DESCENDING):
         raise InvalidRequest("sorting direction is not supported")
     for pattern in request.exclude_patterns:
-        _check_exclude(pattern)
+        check_exclude(pattern, b"refs/")
     return ReferenceQuery(
         patterns=request.patterns,
         exclude=request.exclude_patterns,
@@ -60,10 +60,12 @@ def list_refs_response(
     return response
 
 
-def _check_exclude(pattern: bytes) -> None:
+def check_exclude(pattern: bytes, prefix: bytes) -> None:
+    """Whether references can be left out by it, all of which begin so. Raises InvalidRequest."""
     if not pattern:
         raise InvalidRequest("empty exclude pattern")
     if b"\0" in pattern:
         raise InvalidRequest(f"exclude pattern contains null byte: {go_quoted(pattern)}")
-    if not pattern.startswith(b"refs/"):
-        raise InvalidRequest(f'exclude pattern must start with "refs/": {go_quoted(pattern)}')
+    if not pattern.startswith(prefix):
+        given = go_quoted(pattern)
+        raise InvalidRequest(f"exclude pattern must start with {go_quoted(prefix)}: {given}")

@@ -1,0 +1,30 @@
+"""What all parts of RefService read with."""
+
+from typing import Final
+
+from gitaly.git import NO_MAILMAP, Git, Mailmap, Objects, References, RepositoryPaths
+from gitaly.rpc import Call
+from gitaly.services.commits import Commits
+from gitaly.services.features import MAILMAP, is_on
+from gitaly.storage import Storages
+
+TOGETHER: Final = 64  # commits or tags that are read at once and held in memory
+
+
+class RefReading:
+    """The base of RefService's parts."""
+
+    def __init__(
+        self, storages: Storages, git: Git, *, objects: Objects, references: References
+    ) -> None:
+        self._storages = storages
+        self._git = git
+        self._objects = objects
+        self._references = references
+        self._commits = Commits(objects)
+
+    async def _mailmap(self, repository: RepositoryPaths, call: Call) -> Mailmap:
+        """The one by which this client wants people to be named."""
+        if not is_on(call, MAILMAP):
+            return NO_MAILMAP
+        return await self._commits.mailmap(repository)
