@@ -91,11 +91,7 @@ def test_a_missing_storage_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
 
 def test_features_that_are_not_built_yet_are_named_in_one_line(tmp_path: Path) -> None:
-    more = '[bundle_uri]
-go_cloud_url = "x"
-[archive_cache]
-enabled = true
-'
+    more = '[bundle_uri]\ngo_cloud_url = "x"\n[archive_cache]\nenabled = true\n'
     lines, _ = started(configuration(tmp_path, more))
     assert "configured but not active: archive_cache, bundle_uri" in messages(lines)
 
