@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -19,8 +19,10 @@ from gitaly.cgroups import (
     Inquests,
     NamedGroup,
     ParentUsage,
+    PlaceUnusable,
     Resources,
     Settings,
+    Site,
     SpawnMetrics,
     Statistics,
     Version1,
@@ -80,7 +82,8 @@ async def birthplace(
         yield Birthplace(spawner=PosixSpawner(), threads=threads)
         return
     try:
-        groups, spawner = await _start(settings, registry, logger, threads)
+        hierarchy = hierarchy_at(settings.mountpoint)
+        started = await start_groups(hierarchy, settings, registry, logger, threads)
     except CgroupsUnusable as error:
         if settings.is_required:
             raise
@@ -89,64 +92,114 @@ async def birthplace(
         return
     try:
         yield Birthplace(
-            spawner=spawner,
-            groups=groups,
-            pack_config=_pack_config(groups),
+            spawner=started.spawner,
+            groups=started.groups,
+            pack_config=_pack_config(started.groups),
             threads=threads,
         )
     finally:
-        await spawner.aclose()
-        await threads.run(groups.stop)
+        await started.aclose()
 
 
-async def _start(
-    settings: Settings, registry: CollectorRegistry, logger: Logger, threads: Blocking
-) -> tuple[Groups, CgroupSpawner]:
-    groups = make_groups(settings, logger)
-    await threads.run(groups.start)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """Groups that exist and the spawner that starts git in them."""
+
+    site: Site
+    groups: Groups
+    spawner: CgroupSpawner
+    threads: Blocking
+
+    async def aclose(self) -> None:
+        """End what runs there, remove the groups, and go back where the node was."""
+        await self.spawner.aclose()
+        await self.threads.run(self.groups.stop)
+        await self.threads.run(self.site.leave)
+
+
+async def start_groups(
+    hierarchy: Hierarchy,
+    settings: Settings,
+    registry: CollectorRegistry,
+    logger: Logger,
+    threads: Blocking,
+) -> Started:
+    """Where the configuration says; if that place won't do, below the node's own group.
+
+    Raises CgroupsUnusable, having left nothing behind.
+    """
+    root = settings.hierarchy_root.strip("/")
     metrics = SpawnMetrics(registry)
+    configured = Site(hierarchy=hierarchy, root=root)
+    try:
+        started = await _start_at(configured, settings, metrics, logger, threads)
+    except PlaceUnusable as refusal:
+        try:
+            site = await threads.run(hierarchy.own_site, root, os.getpid())
+            started = await _start_at(site, settings, metrics, logger, threads)
+        except CgroupsUnusable as error:
+            text = f"{refusal}; nor can they be made below the node's own cgroup: {error}"
+            raise CgroupsUnusable(text) from error
+        logger.info(
+            "cgroups are made below the node's own",
+            error=str(refusal),
+            **{"cgroup.path": started.groups.parent_path},
+        )
+    registry.register(CgroupCollector(started.groups))
+    return started
+
+
+async def _start_at(
+    site: Site, settings: Settings, metrics: SpawnMetrics, logger: Logger, threads: Blocking
+) -> Started:
+    settings = replace(settings, hierarchy_root=site.root)
+    choice = Choice(settings, random.Random())  # noqa: S311  # it spreads load
+    groups = Groups(site.hierarchy, settings, choice, os.getpid(), logger)
 
     async def read(path: str) -> Statistics:
         return await threads.run(groups.hierarchy.statistics, path)
 
+    await threads.run(site.enter)
+    try:
+        await threads.run(groups.start)
+    except BaseException:
+        await threads.run(site.leave)
+        raise
     spawner = CgroupSpawner(groups, Inquests(groups, read, metrics, logger), metrics, threads)
+    started = Started(site=site, groups=groups, spawner=spawner, threads=threads)
     try:
         spawner.start()
         uncounted = PrometheusCommandMetrics(CollectorRegistry(), "")
         await try_out(groups, Processes(spawner, uncounted))
     except BaseException as error:
-        await spawner.aclose()
-        await threads.run(groups.stop)
+        await started.aclose()
         if isinstance(error, OSError):
             raise CgroupsUnusable(f"starting a spawner: {error}") from error
         raise
-    registry.register(CgroupCollector(groups))
-    return groups, spawner
+    return started
 
 
-async def try_groups(config: Config, logger: Logger) -> int:
-    """Make the groups, have a process born in one, remove them: the version of control groups.
+async def try_groups(config: Config, logger: Logger) -> tuple[int, str]:
+    """Make the groups, have a process born in one, remove them.
 
-    Raises CgroupsUnusable.
+    Returns the version of control groups and the path of the parent group. Raises CgroupsUnusable.
     """
-    threads = Blocking()
-    groups, spawner = await _start(settings_of(config), CollectorRegistry(), logger, threads)
-    await spawner.aclose()
-    await threads.run(groups.stop)
-    return groups.hierarchy.version
+    settings = settings_of(config)
+    hierarchy = hierarchy_at(settings.mountpoint)
+    started = await start_groups(hierarchy, settings, CollectorRegistry(), logger, Blocking())
+    await started.aclose()
+    return started.groups.hierarchy.version, started.groups.parent_path
 
 
-def make_groups(settings: Settings, logger: Logger) -> Groups:
-    """The groups of this process. Raises CgroupsUnusable if no control groups are mounted."""
-    version = version_at(settings.mountpoint)
+def hierarchy_at(mountpoint: str) -> Hierarchy:
+    """What is mounted there. Raises CgroupsUnusable if that is nothing of use."""
+    version = version_at(mountpoint)
     if version is None:
         raise CgroupsUnusable(
-            f"no control groups are mounted at {settings.mountpoint}: mount them, or set"
+            f"no control groups are mounted at {mountpoint}: mount them, or set"
             " cgroups.mountpoint or cgroups.repositories.count = 0"
         )
-    hierarchy: Hierarchy = (Version1 if version == 1 else Version2)(settings.mountpoint)
-    choice = Choice(settings, random.Random())  # noqa: S311  # it spreads load
-    return Groups(hierarchy, settings, choice, os.getpid(), logger)
+    return Version1(mountpoint) if version == 1 else Version2(mountpoint)
 
 
 def settings_of(config: Config) -> Settings:

@@ -2,7 +2,7 @@
 
 from gitaly.cgroups.choice import Choice
 from gitaly.cgroups.groups import Group, Groups
-from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy, version_at
+from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy, PlaceUnusable, Site, version_at
 from gitaly.cgroups.inquest import Inquests
 from gitaly.cgroups.metrics import CgroupCollector, SpawnMetrics
 from gitaly.cgroups.pack import pack_config
@@ -24,8 +24,10 @@ __all__ = [
     "Inquests",
     "NamedGroup",
     "ParentUsage",
+    "PlaceUnusable",
     "Resources",
     "Settings",
+    "Site",
     "SpawnMetrics",
     "Statistics",
     "Version1",

@@ -10,11 +10,12 @@ import errno
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from gitaly.cgroups.choice import Choice
-from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy
+from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy, PlaceUnusable
 from gitaly.cgroups.remedies import remedy
 from gitaly.cgroups.settings import Resources, Settings
 from gitaly.errors import Internal
@@ -23,6 +24,11 @@ from gitaly.observe.log import Logger
 PREFIX: Final = "gitaly-"
 REMOVAL_SECONDS: Final = 1.0  # for processes that have been killed and are not quite gone
 FIRST: Final = "repos-0"
+# What the kernel says of a place where nothing can be made: it belongs to somebody else, is
+# mounted read-only, has processes of its own, or lacks a controller.
+OF_PLACE: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.ENOENT, errno.EOPNOTSUPP}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +49,8 @@ class Groups:
         self, hierarchy: Hierarchy, settings: Settings, choice: Choice, pid: int, logger: Logger
     ) -> None:
         self.hierarchy = hierarchy
-        self.parent_path = f"{settings.hierarchy_root.strip('/')}/{PREFIX}{pid}"
         self._root = settings.hierarchy_root.strip("/")
+        self.parent_path = os.path.join(self._root, f"{PREFIX}{pid}")
         self._settings = settings
         self._choice = choice
         self._pid = pid
@@ -63,19 +69,20 @@ class Groups:
     def start(self) -> None:
         """Remove what is left of others, make the parent and the first group.
 
-        Raises CgroupsUnusable.
+        Raises CgroupsUnusable, having left nothing behind; PlaceUnusable if another place may do.
         """
         started = time.monotonic()
         self.hierarchy.prepare()
         self._prune()
+        doing = "failed creating parent cgroup"
         try:
             self.hierarchy.create(self.parent_path, self._settings.parent)
-        except OSError as error:
-            raise self._unusable("failed creating parent cgroup", error) from error
-        try:
+            doing = "setup repository-scoped cgroup"
             self.ensure(FIRST)
         except OSError as error:
-            raise self._unusable("setup repository-scoped cgroup", error) from error
+            with suppress(OSError):
+                self.hierarchy.remove(self.parent_path)
+            raise self._unusable(doing, error) from error
         self._logger.info(
             "finished initializing cgroups",
             duration_ms=round((time.monotonic() - started) * 1000, 3),
@@ -148,7 +155,7 @@ class Groups:
                 continue
             if int(pid) != self._pid and os.path.exists(f"/proc/{pid}"):
                 continue
-            path = f"{self._root}/{name}"
+            path = os.path.join(self._root, name)
             try:
                 self.hierarchy.remove(path)
             except OSError as error:
@@ -162,9 +169,16 @@ class Groups:
 
     def _unusable(self, what: str, error: OSError) -> CgroupsUnusable:
         advice = remedy(error, self.hierarchy, self._root)
-        return CgroupsUnusable(f"failed setting up cgroups: {what}: {error}: {advice}")
+        is_limit = str(error.filename).rpartition("/")[2].startswith("memory.")
+        kind = PlaceUnusable if error.errno in OF_PLACE and not is_limit else CgroupsUnusable
+        return kind(f"failed setting up cgroups: {what}: {error}: {advice}")
 
 
-def setup_failed(where: str, number: int) -> Internal:
+class SetupFailed(Internal):
     """What the client of a command hears whose group cannot be made or entered."""
-    return Internal(f"setup cgroup: {os.strerror(number).lower()}", **{"cgroup.path": where})
+
+    def __init__(self, where: str, number: int) -> None:
+        """`where`: the group, or a file of it; `number`: errno."""
+        text = f"setup cgroup: {os.strerror(number).lower()}"
+        super().__init__(text, **{"cgroup.path": where})
+        self.number = number

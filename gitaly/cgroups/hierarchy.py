@@ -4,15 +4,24 @@ Paths of groups are relative to where control groups are mounted: "gitaly/gitaly
 """
 
 import os
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from gitaly.cgroups.settings import Resources
 from gitaly.cgroups.statistics import Statistics
 from gitaly.errors import NodeError
 
 
+OWN_PROCESS: Final = "/proc/self"
+
+
 class CgroupsUnusable(NodeError):
     """Control groups don't work here as configured. The message says what the operator can do."""
+
+
+class PlaceUnusable(CgroupsUnusable):
+    """Groups cannot be made or entered at this place; at another they may."""
 
 
 class Hierarchy(Protocol):
@@ -52,13 +61,33 @@ class Hierarchy(Protocol):
     def statistics(self, path: str) -> Statistics:
         """What the kernel tells of it."""
 
+    def own_site(self, configured_root: str, pid: int) -> "Site":
+        """Where groups may be made below the node's own. `pid`: of the node.
 
-def own_group(controller: str) -> str:
+        Raises CgroupsUnusable, with the reason why there is no such place.
+        """
+
+
+def nothing() -> None:
+    """What many sites ask of those who come and go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place for the groups of a node."""
+
+    hierarchy: Hierarchy
+    root: str  # the group below which they are made
+    enter: Callable[[], None] = nothing  # what must be done before; raises CgroupsUnusable
+    leave: Callable[[], None] = nothing  # and when all groups are gone
+
+
+def own_group(controller: str, process: str = OWN_PROCESS) -> str:
     """The path of the node's own group, as its namespace sees it; "" for the root.
 
-    `controller`: "memory", or empty for v2.
+    `controller`: "memory", or empty for v2; `process`: the directory of the node in /proc.
     """
-    with open("/proc/self/cgroup") as file:
+    with open(f"{process}/cgroup") as file:
         for line in file:
             _, controllers, path = line.rstrip("\n").split(":", 2)
             if controller in controllers.split(","):

@@ -29,6 +29,11 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
             " group below: with systemd 254 or newer set DelegateSubgroup=node beside Delegate=yes;"
             " else start the node in a group beside cgroups.hierarchy_root"
         )
+    if error.errno == errno.EOPNOTSUPP:
+        return (
+            f"{os.path.dirname(where)} is or belongs to a threaded group (look into cgroup.type),"
+            " which cannot have memory limits: set cgroups.hierarchy_root to another place"
+        )
     if error.errno == errno.EBUSY:
         return (
             "more memory is in use there than the limit allows: stop the processes in"
@@ -42,14 +47,21 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
     return "look into the kernel's log"
 
 
+def remedy_for_entering(number: int, hierarchy: Hierarchy, path: str) -> str:
+    """What the operator can do if groups can be made but not entered; `number`: errno."""
+    if number in (errno.EACCES, errno.EPERM) and hierarchy.version == 2:
+        return (
+            f"a process of {_user()} may move to {hierarchy.mountpoint}/{path} only if the user may"
+            " also write to cgroup.procs of the group above both: start the node in a delegated"
+            " group (systemd: Delegate=yes), below which it makes its own"
+        )
+    return "look into the kernel's log"
+
+
 def _delegation(user: str, hierarchy_root: str, mountpoint: str) -> str:
-    own = own_group("")
-    if own and os.access(os.path.join(mountpoint, own), os.W_OK):
-        return f'the node\'s own group is delegated: set cgroups.hierarchy_root = "{own}"'
     return (
-        "set Delegate=yes in the node's systemd unit and cgroups.hierarchy_root to the unit's group"
-        f' (now "{own}"), or as root: mkdir -p {mountpoint}/{hierarchy_root} &&'
-        f" chown -R {user} {mountpoint}/{hierarchy_root}"
+        f"let {user} have {mountpoint}/{hierarchy_root}, or set Delegate=yes in the node's systemd"
+        f' unit (the node is in "/{own_group("")}"), below which it makes its groups then'
     )
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Final
 
-from gitaly.cgroups.groups import FIRST, Groups
-from gitaly.cgroups.hierarchy import CgroupsUnusable
+from gitaly.cgroups.groups import FIRST, OF_PLACE, Groups, SetupFailed
+from gitaly.cgroups.hierarchy import CgroupsUnusable, PlaceUnusable
+from gitaly.cgroups.remedies import remedy_for_entering
 from gitaly.errors import NodeError
 from gitaly.git import Processes
 
@@ -13,7 +14,10 @@ CAT: Final = "/bin/cat"
 
 
 async def try_out(groups: Groups, processes: Processes, key: str = "") -> None:
-    """Have a process born in a group and look where it says it is. Raises CgroupsUnusable."""
+    """Have a process born in a group and look where it says it is.
+
+    Raises CgroupsUnusable; PlaceUnusable if groups at another place may do.
+    """
     try:
         async with (
             asyncio.timeout(SECONDS),
@@ -22,6 +26,10 @@ async def try_out(groups: Groups, processes: Processes, key: str = "") -> None:
             assert child.stdout is not None
             said = (await child.stdout.read_all(65536)).decode()
             await child.wait()
+    except SetupFailed as error:
+        kind = PlaceUnusable if error.number in OF_PLACE else CgroupsUnusable
+        advice = remedy_for_entering(error.number, groups.hierarchy, groups.parent_path)
+        raise kind(f"self-test of cgroups: {error}: {advice}") from error
     except (NodeError, TimeoutError) as error:
         raise CgroupsUnusable(f"self-test of cgroups: {error or 'nothing happened'}") from error
     paths = [line.split(":", 2)[2] for line in said.splitlines()]

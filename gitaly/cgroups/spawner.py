@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from gitaly.cgroups.crew import Crew, QueueFull, Ticket, Worker
-from gitaly.cgroups.groups import Group, Groups, setup_failed
+from gitaly.cgroups.groups import Group, Groups, SetupFailed
 from gitaly.cgroups.inquest import Inquests
 from gitaly.cgroups.metrics import SpawnMetrics
 from gitaly.cgroups.orphans import kill_orphans
@@ -154,7 +154,7 @@ class CgroupSpawner:
                 child = await self._start(launch, group)
             except GroupClosed as error:  # somebody has removed it
                 group = await self._make(self._groups.repair, name)
-                failure: NodeError = setup_failed(group.path, error.number)
+                failure: NodeError = SetupFailed(group.path, error.number)
             except SpawnerLost:
                 await self._threads.run(self._kill_orphans, [group.name])
                 failure = Unavailable("git was not started: its spawner has died; try again")
@@ -172,7 +172,7 @@ class CgroupSpawner:
         try:
             return await self._threads.run(make, name)
         except OSError as error:
-            raise setup_failed(error.filename or name, error.errno or 0) from error
+            raise SetupFailed(error.filename or name, error.errno or 0) from error
 
     async def _start(self, launch: Launch, group: Group) -> Descendant:
         if self._is_closed:

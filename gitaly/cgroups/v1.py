@@ -8,7 +8,7 @@ import os
 from typing import Final
 
 from gitaly.cgroups import files
-from gitaly.cgroups.hierarchy import CgroupsUnusable, own_group
+from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, Site, own_group
 from gitaly.cgroups.settings import PERIOD_US, Resources
 from gitaly.cgroups.statistics import Statistics
 
@@ -21,17 +21,43 @@ class Version1:
 
     version = 1
 
-    def __init__(self, mountpoint: str) -> None:
+    def __init__(
+        self,
+        mountpoint: str,
+        process: str = OWN_PROCESS,
+        tops: tuple[str, ...] = CONTROLLERS,
+    ) -> None:
+        """`process`: the directory of the node in /proc; `tops`: where paths of groups begin, by
+        controller: "memory", or "memory/system.slice/gitaly.service"."""
         self.mountpoint = mountpoint
+        self._process = process
+        self._tops = tops
 
     @property
     def homes(self) -> tuple[str, ...]:
-        """`tasks` of the node's own groups. In a container its path may be hidden: the root."""
+        """`tasks` of the node's own groups."""
+        return tuple(os.path.join(self.mountpoint, own, "tasks") for own in self._own())
+
+    def own_site(self, configured_root: str, pid: int) -> Site:  # noqa: ARG002 - needs neither
+        """Below the node's own group of each hierarchy: they may have processes beside groups."""
+        own = self._own()
+        for path in own:
+            directory = os.path.join(self.mountpoint, path)
+            if not os.access(directory, os.W_OK):
+                raise CgroupsUnusable(
+                    f"{directory} is not the node's to write to: give it to the node's user"
+                    " (chown), or give its container a writable cgroup file system"
+                )
+        return Site(hierarchy=Version1(self.mountpoint, self._process, own), root="")
+
+    def _own(self) -> tuple[str, ...]:
+        """The node's own groups, below the mountpoint. In a container a path may be hidden, and
+        what is mounted is the node's own group."""
         found = []
         for controller in CONTROLLERS:
-            top = os.path.join(self.mountpoint, controller)
-            own = os.path.join(top, own_group(controller), "tasks")
-            found.append(own if os.path.exists(own) else os.path.join(top, "tasks"))
+            own = os.path.join(controller, own_group(controller, self._process)).rstrip("/")
+            is_there = os.path.exists(os.path.join(self.mountpoint, own, "tasks"))
+            found.append(own if is_there else controller)
         return tuple(found)
 
     def prepare(self) -> None:
@@ -75,7 +101,7 @@ class Version1:
 
     def directories(self, path: str) -> list[str]:
         """Memory first."""
-        return [os.path.join(self.mountpoint, controller, path) for controller in CONTROLLERS]
+        return [os.path.join(self.mountpoint, top, path) for top in self._tops]
 
     def doors(self, path: str) -> list[str]:
         """`tasks`, which costs a single-threaded process microseconds."""

@@ -11,10 +11,13 @@ from contextlib import suppress
 from typing import Final
 
 from gitaly.cgroups import files
-from gitaly.cgroups.hierarchy import CgroupsUnusable
+from gitaly.cgroups.delegation import is_delegated, is_shelter, is_top_of_machine, own_path
+from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, Site
+from gitaly.cgroups.retreat import Retreat, is_leaf
 from gitaly.cgroups.settings import PERIOD_US, Resources
 from gitaly.cgroups.statistics import Statistics
 
+CONTROLLERS: Final = ("cpu", "memory")
 MICROSECONDS: Final = 1e6
 LEAST_SHARES: Final = 2
 MOST_SHARES: Final = 262144
@@ -27,16 +30,48 @@ class Version2:
     version = 2
     homes: tuple[str, ...] = ()
 
-    def __init__(self, mountpoint: str) -> None:
+    def __init__(self, mountpoint: str, process: str = OWN_PROCESS) -> None:
+        """`process`: the directory of the node in /proc."""
         self.mountpoint = mountpoint
+        self._process = process
 
     def prepare(self) -> None:
         """Look whether both controllers are there."""
-        listed = (files.read(f"{self.mountpoint}/cgroup.controllers") or "").split()
-        missing = [name for name in ("cpu", "memory") if name not in listed]
+        self._require_controllers(self.mountpoint)
+
+    def own_site(self, configured_root: str, pid: int) -> Site:
+        """Below the node's own group, or below the one above it if systemd's DelegateSubgroup= or
+        an earlier node has put the node aside already."""
+        own = own_path(self.mountpoint, self._process)
+        directory, retreat = os.path.join(self.mountpoint, own).rstrip("/"), None
+        above, name = os.path.split(own)
+        if own and (is_leaf(name) or is_shelter(os.path.join(self.mountpoint, above))):
+            own, directory = above, os.path.join(self.mountpoint, above).rstrip("/")
+        elif is_top_of_machine(directory):
+            raise CgroupsUnusable(
+                "the node runs in the topmost group, which is delegated to nobody"
+            )
+        else:
+            kept = os.path.join(self.mountpoint, configured_root)
+            retreat = Retreat(directory, pid, kept if kept.startswith(f"{directory}/") else "")
+        if not is_delegated(directory):
+            raise CgroupsUnusable(
+                f"{directory} is not delegated to the node: set Delegate=yes in its systemd unit,"
+                " or give its container a writable cgroup file system"
+            )
+        self._require_controllers(directory)
+        is_below = f"{configured_root}/".startswith(f"{own}/" if own else "")
+        root = configured_root if is_below else own
+        if retreat is None:
+            return Site(hierarchy=self, root=root)
+        return Site(hierarchy=self, root=root, enter=retreat.enter, leave=retreat.leave)
+
+    def _require_controllers(self, directory: str) -> None:
+        listed = (files.read(f"{directory}/cgroup.controllers") or "").split()
+        missing = [name for name in CONTROLLERS if name not in listed]
         if missing:
             raise CgroupsUnusable(
-                f"cgroup v2 at {self.mountpoint} lacks the controllers {', '.join(missing)}:"
+                f"cgroup v2 at {directory} lacks the controllers {', '.join(missing)}:"
                 " delegate them (systemd: Delegate=yes; a container: its runtime must pass them),"
                 " and see that no v1 hierarchy holds them (/proc/cgroups)"
             )

@@ -87,12 +87,13 @@ def _cgroups(subject: Subject) -> Found:
     config = subject.config
     logger = make_logger(sys.stderr.buffer, level="error")
     try:
-        version = asyncio.run(try_groups(config, logger))
+        version, path = asyncio.run(try_groups(config, logger))
     except CgroupsUnusable as error:
         if config.cgroups.required:
             raise
         return Found(f"not usable, git will run without limits: {error}")
-    return Found(f"v{version}, {config.cgroups.repositories.count} groups for repositories")
+    count = config.cgroups.repositories.count
+    return Found(f"v{version}, {count} groups for repositories in {os.path.dirname(path) or '.'}")
 
 
 def _storage(path: str) -> Found:

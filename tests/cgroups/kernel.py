@@ -1,7 +1,8 @@
 """A directory tree that behaves like a cgroup2 mount: the kernel's part is played here.
 
 Interface files appear with mkdir and go with rmdir; writes to cgroup.subtree_control and to limits
-are answered as the kernel does. Source: Linux, Documentation/admin-guide/cgroup-v2.rst.
+are answered as the kernel does. Processes move by cgroup.procs, and not into a group that gives
+controllers to those below. Source: Linux, Documentation/admin-guide/cgroup-v2.rst.
 """
 
 import errno
@@ -11,7 +12,12 @@ from pathlib import Path
 import pytest
 
 FILES = {
-    "": {"cgroup.procs": "", "cgroup.subtree_control": "", "cpu.stat": "usage_usec 0\n"},
+    "": {
+        "cgroup.procs": "",
+        "cgroup.subtree_control": "",
+        "cgroup.events": "populated 0\nfrozen 0\n",
+        "cpu.stat": "usage_usec 0\n",
+    },
     "cpu": {
         "cpu.max": "max 100000\n",
         "cpu.weight": "100\n",
@@ -40,21 +46,67 @@ class Kernel:
     def __init__(self, root: Path, controllers: str = "cpuset cpu io memory pids") -> None:
         self.root = root
         self.refusals: dict[str, int] = {}  # errno by name of file, for writes to come
+        self.foreign: set[str] = set()  # groups that are not this user's
+        self.marked: set[str] = set()  # groups that systemd has marked as delegated
+        self.process = root.parent / "process"  # instead of /proc/self
         self._mkdir, self._rmdir, self._write = os.mkdir, os.rmdir, os.write
+        self._access = os.access
         self._populate(root, controllers)
+        (root / "cgroup.events").unlink()  # the topmost of a machine has none
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "mkdir", self.mkdir)
         monkeypatch.setattr(os, "rmdir", self.rmdir)
         monkeypatch.setattr(os, "write", self.write)
+        monkeypatch.setattr(os, "access", self.access)
+        monkeypatch.setattr(os, "getxattr", self.getxattr)
 
     def put(self, group: str, *pids: int) -> None:
         """Processes are in a group."""
         (self.root / group / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
 
+    def live_in(self, group: str, *others: int) -> None:
+        """This process is in a group, with others."""
+        self.put(group, os.getpid(), *others)
+        self._tell(group)
+
+    def write_control(self, group: str, controllers: list[str]) -> None:
+        """Somebody switches controllers on."""
+        self._switch(self.root / group, [f"+{name}" for name in controllers])
+
+    def contain(self) -> None:
+        """The mount shows no more than the group of a container."""
+        (self.root / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+
+    def processes(self, group: str) -> list[int]:
+        """Who is in a group."""
+        return [int(line) for line in (self.root / group / "cgroup.procs").read_text().split()]
+
+    def groups(self) -> list[str]:
+        """All groups."""
+        return sorted(str(p.relative_to(self.root)) for p in self.root.rglob("*") if p.is_dir())
+
+    def access(self, path: str, mode: int) -> bool:
+        return not self._is_foreign(Path(path)) and self._access(path, mode)
+
+    def getxattr(self, path: str, name: str) -> bytes:
+        if name == "user.delegate" and str(Path(path).relative_to(self.root)) in self.marked:
+            return b"1"
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), path)
+
+    def _is_foreign(self, path: Path) -> bool:
+        group = path if path.is_dir() else path.parent
+        return any(group == self.root / name for name in self.foreign)
+
+    def _tell(self, group: str) -> None:
+        self.process.mkdir(exist_ok=True)
+        (self.process / "cgroup").write_text(f"0::/{group}\n")
+
     def mkdir(self, path: str, mode: int = 0o777) -> None:
         if self.root in Path(path).parents and "mkdir" in self.refusals:
             raise OSError(self.refusals["mkdir"], os.strerror(self.refusals["mkdir"]), path)
+        if self._is_foreign(Path(path).parent):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
         self._mkdir(path, mode)
         if self.root in Path(path).parents:
             above = (Path(path).parent / "cgroup.subtree_control").read_text()
@@ -77,24 +129,55 @@ class Kernel:
         if path.name in self.refusals:
             number = self.refusals[path.name]
             raise OSError(number, os.strerror(number))
+        if self._is_foreign(path):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         if path.name == "cgroup.subtree_control":
-            self._switch_on(path.parent, data.decode().split())
+            self._switch(path.parent, data.decode().split())
+        elif path.name == "cgroup.procs":
+            self._move(int(data), path.parent)
         else:
             path.write_bytes(data + b"\n")
         return len(data)
 
-    def _switch_on(self, group: Path, wanted: list[str]) -> None:
-        available = (group / "cgroup.controllers").read_text().split()
-        names = [name.removeprefix("+") for name in wanted]
-        if any(name not in available for name in names):
-            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if group != self.root and (group / "cgroup.procs").read_text():
+    def _move(self, pid: int, group: Path) -> None:
+        if self._holds_controllers(group):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        for file in [*self.root.rglob("cgroup.procs"), self.root / "cgroup.procs"]:
+            lines = file.read_text().splitlines()
+            file.write_text("".join(f"{line}\n" for line in lines if line != str(pid)))
+        with (group / "cgroup.procs").open("a") as joined:
+            joined.write(f"{pid}\n")
+        if pid == os.getpid():
+            name = str(group.relative_to(self.root))
+            self._tell("" if name == "." else name)
+
+    def _holds_controllers(self, group: Path) -> bool:
+        """Whether the group may have no processes; the topmost of a machine always may."""
+        return (group / "cgroup.events").exists() and bool(
+            (group / "cgroup.subtree_control").read_text().strip()
+        )
+
+    def _switch(self, group: Path, wanted: list[str]) -> None:
         control = group / "cgroup.subtree_control"
-        control.write_text(" ".join(dict.fromkeys([*control.read_text().split(), *names])))
-        for entry in group.iterdir():
-            if entry.is_dir():
-                self._populate(entry, control.read_text())
+        available = (group / "cgroup.controllers").read_text().split()
+        on = dict.fromkeys(control.read_text().split())
+        below = [entry for entry in group.iterdir() if entry.is_dir()]
+        for word in wanted:
+            name = word[1:]
+            if name not in available:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            if word[0] == "+":
+                on[name] = None
+                continue
+            if any(name in (b / "cgroup.subtree_control").read_text().split() for b in below):
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            on.pop(name, None)
+        is_top = not (group / "cgroup.events").exists()
+        if on and not is_top and (group / "cgroup.procs").read_text():
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        control.write_text(" ".join(on))
+        for entry in below:
+            self._populate(entry, control.read_text())
 
     def _populate(self, group: Path, controllers: str) -> None:
         (group / "cgroup.controllers").write_text(controllers)
