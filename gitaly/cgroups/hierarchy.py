@@ -12,7 +12,6 @@ from gitaly.cgroups.settings import Resources
 from gitaly.cgroups.statistics import Statistics
 from gitaly.errors import NodeError
 
-
 OWN_PROCESS: Final = "/proc/self"
 
 
