@@ -160,7 +160,9 @@ def _transfers(means: Means) -> Iterator[Any]:
         abandonment=means.abandonment,
         voters=means.voters,
     )
-    packs = PackInterception(means.outfit, git.formats, is_on=intercepts_packs(config))
+    packs = PackInterception(
+        means.outfit, git.formats, means.packs.fetches, is_on=intercepts_packs(config)
+    )
     yield SSHServicer(
         storages,
         git,

@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypedDict
 
 from gitaly.errors import Cancelled, DeadlineExceeded, FailedPrecondition, Internal
 from gitaly.git.command import Git
+from gitaly.git.exit_status import Exit
 from gitaly.git.last_words import LastWords, explain_on_band
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.process import Child
@@ -51,6 +52,8 @@ class Fetch:
     is_parsed: bool = False  # whether `negotiation` is all that was said
     request_digest: str = ""  # SHA-1 of the client's bytes, hex
     response_bytes: int = 0
+    # Why there is no pack, if somebody else ran pack-objects for it. Counts only if git failed.
+    stopped: StoppedByLimit | None = None
 
     def options(self) -> "FetchOptions":
         """What git is told."""
@@ -93,7 +96,7 @@ async def serve_stateful(
 ) -> None:
     """A fetch over SSH: output in side-bands, errors on band 2, negotiation within a time.
 
-    Raises Internal, Cancelled (the client hung up) or DeadlineExceeded.
+    Raises Internal, Cancelled (the client hung up), DeadlineExceeded or StoppedByLimit.
     """
     limit, parser = NegotiationLimit(DONE, negotiation_seconds), NegotiationParser()
     run = git.run("upload-pack", stdin=PIPE, stderr=PIPE, **fetch.options())
@@ -110,6 +113,7 @@ async def serve_stateful(
                 judge_negotiation(limit, "upload-pack")
             fetch.response_bytes = pumping.result()
             ended = await child.wait()
+        _judge_pack(fetch, ended)
     except ConnectionError as error:
         raise Cancelled("running upload-pack: user canceled the request") from error
     except StoppedByLimit as error:
@@ -125,7 +129,10 @@ async def serve_stateful(
 
 
 async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
-    """One request of a fetch over HTTP: output as it is. Raises FailedPrecondition."""
+    """One request of a fetch over HTTP: output as it is.
+
+    Raises FailedPrecondition or StoppedByLimit.
+    """
     parser, digest = NegotiationParser(), hashlib.sha1(usedforsecurity=False)
     output = LastWords(peer)
     run = git.run("upload-pack", stdin=PIPE, flags=["--stateless-rpc"], **fetch.options())
@@ -138,6 +145,7 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
             child.stdout.enlarge()
             fetch.response_bytes = await pump(child.stdout, output)
             ended = await child.wait()
+        _judge_pack(fetch, ended)
         output.release()
     except ConnectionError as error:
         raise FailedPrecondition(
@@ -161,6 +169,11 @@ def judge_negotiation(limit: NegotiationLimit, name: str) -> None:
     """Raise DeadlineExceeded if the client took too long, in the reference's words."""
     if limit.is_over:
         raise DeadlineExceeded(f"running {name}: waiting for negotiation: context canceled")
+
+
+def _judge_pack(fetch: Fetch, ended: Exit) -> None:
+    if not ended and fetch.stopped is not None:
+        raise fetch.stopped
 
 
 async def _pump_bands(child: Child, peer: Peer) -> int:

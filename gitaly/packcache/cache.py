@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from gitaly.errors import Cancelled, ResourceExhausted
-from gitaly.git import Git
+from gitaly.git import Git, StoppedByLimit
 from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.key import key_of
@@ -89,7 +89,7 @@ class PackCache:
         """Give a reader its pack; `served` tells about it also if this fails.
 
         Raises Cancelled if the reader is gone, ResourceExhausted or another error of the limiter,
-        Internal if git fails.
+        Internal if git fails, StoppedByLimit if the kernel stopped it for want of memory.
         """
         key = await self._key(request)
         served.key = key or ""
@@ -106,7 +106,9 @@ class PackCache:
                 break
             except (CacheTrouble, ResourceExhausted) as error:
                 # Somebody else's limit, or the cache: neither is this reader's fault.
+                # But a memory limit stops whoever wants this pack.
                 is_own = is_new and isinstance(error, ResourceExhausted)
+                is_own = is_own or isinstance(error, StoppedByLimit)
                 if position.bytes or position.messages or is_own or attempt == ATTEMPTS:
                     raise
             finally:

@@ -10,13 +10,14 @@ from gitaly._pb.hook_pb2 import (
 )
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.errors import Internal, prefixed
-from gitaly.git import Formats
+from gitaly.git import Formats, StoppedByLimit
 from gitaly.hooks import HookRun, Outfit, Payload, Requested, UserDetails
 from gitaly.observe.log import Logger
 from gitaly.packcache import PackCache, PackRequest, Reader, Served, parse
 from gitaly.packcache.production import PREFIX
 from gitaly.rpc import Call
 from gitaly.services.hook_socket import SocketReader, hook_socket
+from gitaly.services.running_fetches import RunningFetches
 from gitaly.storage import Storages
 
 RPC: Final = "PackObjectsHookWithSidechannel"
@@ -34,21 +35,27 @@ class PackObjects:
         self._formats = formats
         self._cache = cache
         self._logger = logger
+        self.fetches = RunningFetches()
 
     async def by_program(self, run: HookRun, payload: Payload, call: Call) -> int:
         """For our hook program; its exit status."""
         run.enlarge()
         stdin = await run.stdin.read_all(MOST_INPUT_BYTES)
         user = payload.user_details
-        await self._serve(
-            payload.repository,
-            _arguments(run),
-            stdin,
-            run,
-            call,
-            remote_ip=user.remote_ip if user is not None else "",
-            has_username=user is not None,
-        )
+        try:
+            await self._serve(
+                payload.repository,
+                _arguments(run),
+                stdin,
+                run,
+                call,
+                remote_ip=user.remote_ip if user is not None else "",
+                has_username=user is not None,
+            )
+        except StoppedByLimit as error:
+            text = error.message.removeprefix(f"{PREFIX}: ")
+            self.fetches.stopped(run.environment, StoppedByLimit(text, **error.metadata))
+            raise
         return 0
 
     async def by_socket(
@@ -122,9 +129,12 @@ class PackObjects:
 class PackInterception:
     """Lets the git upload-pack of a fetch ask us for its packs."""
 
-    def __init__(self, outfit: Outfit, formats: Formats, *, is_on: bool) -> None:
+    def __init__(
+        self, outfit: Outfit, formats: Formats, fetches: RunningFetches, *, is_on: bool
+    ) -> None:
         self._outfit = outfit
         self._formats = formats
+        self.fetches = fetches
         self._is_on = is_on
 
     def options(

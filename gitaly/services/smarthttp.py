@@ -116,7 +116,8 @@ class SmartHTTPServicer:
         )
         async with sidechannel_of(call, "open sidechannel", retryable=True) as peer:
             try:
-                await serve_stateless(self._git, fetch, peer)
+                with self._packs.fetches.named(fetch):
+                    await serve_stateless(self._git, fetch, peer)
             finally:
                 report(fetch, call, self._metrics, self._logger)
         said = fetch.negotiation if fetch.is_parsed else Negotiation()

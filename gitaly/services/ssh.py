@@ -90,7 +90,8 @@ class SSHServicer:
                 env=env | self._protocol.environment(request.git_protocol, call),
             )
             try:
-                await serve_stateful(self._git, fetch, peer, self._upload_pack_seconds)
+                with self._packs.fetches.named(fetch):
+                    await serve_stateful(self._git, fetch, peer, self._upload_pack_seconds)
             finally:
                 report(fetch, call, self._metrics, self._logger)
         return SSHUploadPackWithSidechannelResponse(
