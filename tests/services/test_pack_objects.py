@@ -156,8 +156,8 @@ async def test_a_hook_program_that_is_killed_ends_its_fetch_only(node: Node) -> 
         await asyncio.to_thread(_git, str(node.work), *arguments)
     node.commit = node.git("rev-parse", "main")
     task = asyncio.create_task(node.fetch(SSH, request(SSH, 2), wanted(node, 2)))
-    await until(lambda: _programs() != [])
-    for pid in _programs():
+    await until(lambda: _programs(node) != [])
+    for pid in _programs(node):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     fetched = await task
@@ -172,14 +172,16 @@ def _git(directory: str, *arguments: str) -> str:
     return run_git("-C", directory, *arguments)
 
 
-def _programs() -> list[int]:
-    """Hook programs that run: interpreters in their isolated mode."""
-    found = []
+def _programs(node: Node) -> list[int]:
+    """Hook programs of a node that run: interpreters in their isolated mode."""
+    found, home = [], os.fsencode(node.served.directory)
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError):
                 words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-                if b"-IS" in words and any(word.endswith(b"/gitaly-hooks") for word in words):
+                if b"-IS" in words and any(
+                    word.startswith(home) and word.endswith(b"/gitaly-hooks") for word in words
+                ):
                     found.append(int(name))
     return found
 
