@@ -20,8 +20,8 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
     if error.errno == errno.EROFS:
         return (
             "the cgroup file system is mounted read-only, as containers have it:"
-            " give the container a writable one (docker: --cgroupns=private and a mount of"
-            f" {mountpoint} with rw), or set cgroups.repositories.count = 0"
+            " give the container a writable one (docker: --cgroupns=private and --security-opt"
+            " writable-cgroups=true), or set cgroups.repositories.count = 0"
         )
     if error.errno == errno.EBUSY and where.endswith("cgroup.subtree_control"):
         return (

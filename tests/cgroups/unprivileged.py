@@ -40,7 +40,8 @@ class WithOneController(Version2):
 
 async def tell(hierarchy: Hierarchy, mountpoint: str, root: str) -> dict[str, object]:
     """Where everything is while the groups exist, and where the node is afterwards."""
-    settings = Settings(mountpoint=mountpoint, hierarchy_root=root, count=1)
+    limits = Resources(memory_bytes=1 << 30, cpu_shares=512)
+    settings = Settings(mountpoint=mountpoint, hierarchy_root=root, count=1, repository=limits)
     log = io.BytesIO()
     logger = make_logger(log, format="json")
     started = await start_groups(hierarchy, settings, CollectorRegistry(), logger, Blocking())
