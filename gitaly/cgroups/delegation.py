@@ -8,6 +8,7 @@ from gitaly.cgroups.hierarchy import CgroupsUnusable, own_group
 
 # systemd marks with these what it delegates. Source: systemd, docs/CGROUP_DELEGATION.md.
 MARKS: Final = ("user.delegate", "trusted.delegate")
+UNITS: Final = (".service", ".scope", ".slice")  # what systemd itself makes groups for
 HANDED_OVER: Final = ("", "cgroup.procs", "cgroup.subtree_control")
 
 
@@ -33,12 +34,20 @@ def is_delegated(directory: str) -> bool:
     return all(os.access(os.path.join(directory, name), os.W_OK) for name in HANDED_OVER)
 
 
-def is_shelter(directory: str) -> bool:
-    """Whether somebody has handed this group over and started the node in one below it, as
-    systemd does with DelegateSubgroup=. The superuser may write everywhere: he needs a mark."""
-    if not is_delegated(directory) or files.numbers(f"{directory}/cgroup.procs"):
+def is_shelter(mountpoint: str, own: str) -> bool:
+    """Whether somebody has started the node in a group below the one that is handed over, as
+    systemd does with DelegateSubgroup=.
+
+    A user may write to whatever is delegated, to the slices of his systemd as well: a unit in one
+    is where delegation begins. The superuser may write everywhere: he needs a mark.
+    """
+    above, name = os.path.split(own)
+    directory = os.path.join(mountpoint, above)
+    if name.endswith(UNITS) or not is_delegated(directory):
         return False
-    return os.geteuid() != 0 or any(_mark(directory, name) == b"1" for name in MARKS)
+    if files.numbers(f"{directory}/cgroup.procs"):
+        return False
+    return os.geteuid() != 0 or any(_mark(directory, mark) == b"1" for mark in MARKS)
 
 
 def is_top_of_machine(directory: str) -> bool:

@@ -45,7 +45,7 @@ class Version2:
         own = own_path(self.mountpoint, self._process)
         directory, retreat = os.path.join(self.mountpoint, own).rstrip("/"), None
         above, name = os.path.split(own)
-        if own and (is_leaf(name) or is_shelter(os.path.join(self.mountpoint, above))):
+        if own and (is_leaf(name) or is_shelter(self.mountpoint, own)):
             own, directory = above, os.path.join(self.mountpoint, above).rstrip("/")
         elif is_top_of_machine(directory):
             raise CgroupsUnusable(

@@ -168,6 +168,24 @@ def test_the_superuser_takes_no_group_above_that_nobody_gave_him(unit: Kernel) -
     assert site.root == UNIT
 
 
+def test_a_user_whose_systemd_owns_more_stays_within_his_unit(
+    unit: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    unit.foreign.clear()
+    assert own_site(unit).root == UNIT
+
+
+def test_a_user_in_a_subgroup_of_his_unit_takes_the_unit(
+    unit: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    os.mkdir(unit.root / UNIT / "node")
+    unit.put(UNIT)
+    unit.live_in(f"{UNIT}/node")
+    assert own_site(unit).root == UNIT
+
+
 def test_a_process_in_the_leaf_of_a_node_takes_the_group_above_it(unit: Kernel) -> None:
     """`docker exec` puts it there, once the container's own group has controllers on."""
     os.mkdir(unit.root / UNIT / "node-7")
