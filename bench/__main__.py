@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, limits, push, start
+from bench import calls, clone, hostile, limits, packcache, push, spawn, stall, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -14,10 +14,15 @@ def main(chosen: list[str]) -> int:
     storage = bench_directory()
     groups: dict[str, Callable[[], Iterable[Row]]] = {
         "start": lambda: start.measure(storage),
+        "spawn": spawn.measure,
+        "stall": stall.measure,
         "calls": lambda: calls.measure(storage, HISTORY),
         "limits": limits.measure,
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
+        "hostile": lambda: hostile.memory(storage, HISTORY),
+        "shares": lambda: hostile.shares(storage),
+        "packcache": lambda: packcache.measure(storage, HISTORY),
     }
     print(f"the repository is below {storage}; the first run makes it", flush=True)
     make_repository(storage / HISTORY)

@@ -7,7 +7,7 @@ time on a connection. A gRPC client in Python would cost more than the node that
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gitaly.transport import pktline
@@ -203,8 +203,16 @@ class Fetcher:
         self._unread = bytearray()
         self._socket.sendall(b"backchannel" + _yamux(1, 1, 1, 0) + self._on_stream_1(PREFACE))
 
-    def fetch(self, message: bytes, request: bytes) -> int:
-        """Bytes that came on the sidechannel until the call had ended."""
+    def fetch(
+        self,
+        message: bytes,
+        request: bytes,
+        pace: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Bytes that came on the sidechannel until the call had ended.
+
+        `pace` is told how many have come so far, and may sleep.
+        """
         headers = headers_of(
             "/gitaly.SSHService/SSHUploadPackWithSidechannel", [("gitaly-sidechannel-id", "0")]
         )
@@ -216,6 +224,7 @@ class Fetcher:
             if not size:
                 raise SystemExit("the node closed the connection")
             replies = drain.receive(buffer[:size])
+            pace(drain.received)
             if replies:
                 self._socket.sendall(replies)
         return drain.received

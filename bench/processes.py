@@ -33,6 +33,7 @@ class Measured:
     pid: int
     port: int
     storage: Path
+    log: Path
 
     def cpu_seconds(self) -> float:
         """Of the process and of its children that have ended."""
@@ -76,16 +77,27 @@ def wait_until_answers(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 @contextlib.contextmanager
-def node(storage: Path) -> Iterator[Measured]:
-    """A node that serves a directory."""
+def node(storage: Path, extra: str = "") -> Iterator[Measured]:
+    """A node that serves a directory. `extra`: tables of its configuration."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         port = free_port()
         config = Path(directory, "config.toml")
-        config.write_text(CONFIG.format(port=port, directory=directory, storage=storage))
+        text = CONFIG.format(port=port, directory=directory, storage=storage)
+        config.write_text(text + extra)
         command = [Path(sys.executable).with_name("gitaly"), "serve", config]
         with open(Path(directory, "log"), "wb") as log, _running(command, log) as process:
             wait_until_answers(process, port)
-            yield Measured(process.pid, port, storage)
+            yield Measured(process.pid, port, storage, Path(directory, "log"))
+
+
+@contextlib.contextmanager
+def gitlab() -> Iterator[str]:
+    """An internal API that allows everything; the URL."""
+    port = free_port()
+    command = [sys.executable, Path(__file__).with_name("gitlab.py"), str(port)]
+    with _running(command, None) as process:
+        wait_until_answers(process, port)
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextlib.contextmanager
@@ -95,7 +107,7 @@ def empty_handler() -> Iterator[Measured]:
     command = [sys.executable, Path(__file__).with_name("empty_handler.py"), str(port)]
     with _running(command, None) as process:
         wait_until_answers(process, port)
-        yield Measured(process.pid, port, Path())
+        yield Measured(process.pid, port, Path(), Path())
 
 
 @contextlib.contextmanager

@@ -11,8 +11,11 @@ FILES = 4_000
 NEW_FILE_WORDS = 280  # about 1.5 KB packed: words of a vocabulary, not noise
 
 
-def make_repository(path: Path, commits: int = COMMITS) -> None:
-    """Write a bare repository with git fast-import; takes some minutes, once."""
+def make_repository(path: Path, commits: int = COMMITS, *, deltas: bool = True) -> None:
+    """Write a bare repository with git fast-import; takes some minutes, once.
+
+    Without `deltas` every clone has to compute them.
+    """
     if (path / "made").exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +33,12 @@ def make_repository(path: Path, commits: int = COMMITS) -> None:
     run = ["git", "-C", str(path)]
     subprocess.run([*run, "commit-graph", "write", "--reachable"], check=True)
     subprocess.run(
-        [*run, "-c", "pack.threads=2", "repack", "-q", "-a", "-d", "--write-bitmap-index"],
+        [
+            *run,
+            *("-c", "pack.threads=2"),
+            *("repack", "-q", "-a", "-d"),
+            *(["--write-bitmap-index"] if deltas else ["-F", "--depth=0"]),
+        ],
         check=True,
     )
     subprocess.run([*run, "pack-refs", "--all"], check=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
@@ -16,23 +16,19 @@ from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
     Git,
-    GitObjects,
-    GitReferences,
-    Handles,
-    InProcessObjects,
-    InProcessReferences,
-    Objects,
-    PosixSpawner,
+    GitBinary,
     Processes,
     PrometheusCommandMetrics,
     cpu_seconds_of_groups,
     find_git,
     keep_inherited_descriptors,
 )
-from gitaly.git.diffs import Diffs, HeadAttributes
+from gitaly.hook_setup import make_manager
+from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.pack_setup import make_pack_cache
 from gitaly.rpc import (
     Authenticator,
     AuthPolicy,
@@ -45,39 +41,26 @@ from gitaly.rpc import (
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import Router, make_handlers
+from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
-from gitaly.services.analysis import AnalysisServicer
-from gitaly.services.blob import BlobServicer
-from gitaly.services.commit import CommitServicer
-from gitaly.services.diff import DiffServicer
-from gitaly.services.fetches import GitProtocol, NegotiationMetrics
+from gitaly.servicers import Means, make_servicers
 from gitaly.services.health import HealthServicer
-from gitaly.services.pushes import Pushes
-from gitaly.services.ref import RefServicer
+from gitaly.services.hook_calls import HookCalls
+from gitaly.services.hook_sessions import Abandonment, HookSessions
+from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
+from gitaly.services.pack_objects import PackObjects
+from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.reflection import ReflectionServicer
-from gitaly.services.remote import RemoteServicer
-from gitaly.services.repository import (
-    ArchiveServicer,
-    AttributesServicer,
-    ConsistencyServicer,
-    ExportServicer,
-    LicenseServicer,
-    RawChangesServicer,
-    ReachabilityServicer,
-    RepositoryInformationServicer,
-    RepositoryServicer,
-    SearchServicer,
-)
-from gitaly.services.server import ServerServicer
-from gitaly.services.smarthttp import SmartHTTPServicer
-from gitaly.services.ssh import SSHServicer
+from gitaly.services.voters import Voters
 from gitaly.serving import Serving
-from gitaly.start_log import announce, is_standalone
-from gitaly.storage import Blocking, Creator, Remover, Storages
+from gitaly.spawning import Birthplace, birthplace
+from gitaly.start_log import announce
+from gitaly.storage import Blocking
 from gitaly.tasks import background
 from gitaly.tls import server_context
+from gitaly.transactions import TransactionManager, Voter
+from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
 from gitaly.transport.listener import Endpoint, Listener
 from gitaly.upkeep import Upkeep
@@ -116,8 +99,13 @@ async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
-    git, processes = _git(config, registry, logger)
+    binary = find_git(config.git.bin_path, os.environ)
+    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
+    announce(config, binary, logger)
+    place = await stack.enter_async_context(birthplace(config, registry, logger))
+    git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    outfit = _outfit(config, runtime)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
@@ -125,11 +113,60 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
-    servicers = [health, *_servicers(config, git, catfiles, upkeep, registry, logger)]
     limiting = Limiting(config, registry, logger)
+    cache = await stack.enter_async_context(
+        make_pack_cache(config, git, limiting.pack_objects, upkeep.blocking, registry, logger)
+    )
+    packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     reads = _reads(config, upkeep.blocking)
-    await stack.enter_async_context(limiting.moving(None, reads.burdens if reads else None))
-    handlers = _handlers(config, servicers, connections, running, limiting, reads, registry, logger)
+    await stack.enter_async_context(
+        limiting.moving(
+            place.parent_usage if place.groups else None, reads.burdens if reads else None
+        )
+    )
+    backchannels = await stack.enter_async_context(Backchannels(connections))
+    transactions = _transactions(config, backchannels, registry, logger)
+    manager = make_manager(
+        config,
+        git,
+        processes,
+        upkeep.blocking,
+        runtime,
+        registry,
+        logger,
+        voter_of=partial(Voter, transactions),
+    )
+    abandonment = Abandonment()
+    means = Means(
+        config=config,
+        git=git,
+        catfiles=catfiles,
+        upkeep=upkeep,
+        manager=manager,
+        outfit=outfit,
+        abandonment=abandonment,
+        voters=Voters(transactions),
+        packs=packs,
+        registry=registry,
+        logger=logger,
+    )
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    limiting.warn_of_unknown({method.path for method in methods})
+    steps = _steps(config, methods, running, limiting, reads, registry, logger)
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    servicers = [*make_servicers(means), health, reflection]
+    handlers = make_handlers(methods, servicers, steps, connections.by_peer)
+    calls = HookCalls(steps, methods)
+    sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
+    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
+    reception = HookReception(
+        runtime.socket("hooks"),
+        token=config.auth.secret,
+        handlers={**sessions.handlers, PACK_OBJECTS: packing},
+        logger=logger,
+    )
+    await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
@@ -153,37 +190,41 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     return Node(serving=serving, registry=registry, metrics_port=metrics_port)
 
 
-def _git(config: Config, registry: CollectorRegistry, logger: Logger) -> tuple[Git, Processes]:
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
+def _git(
+    config: Config, binary: GitBinary, place: Birthplace, registry: CollectorRegistry
+) -> tuple[Git, Processes]:
     metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(PosixSpawner(), metrics)
+    processes = Processes(place.spawner, metrics)
     git = Git(
         binary,
         processes,
         environment=os.environ,
         cpus=os.cpu_count() or 1,
         admin_config=[(setting.key, setting.value) for setting in config.git.config],
+        pack_config=place.pack_config,
     )
     return git, processes
 
 
-def _handlers(
+def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
+    return Outfit(
+        installation=install(runtime.path, runtime.socket("hooks")),
+        runtime_dir=runtime.path,
+        internal_socket=runtime.internal_socket,
+        token=config.auth.secret,
+    )
+
+
+def _steps(
     config: Config,
-    servicers: Sequence[Any],
-    connections: Connections,
+    methods: Sequence[Method],
     running: set[Call],
     limiting: Limiting,
     reads: RunningReads | None,
     registry: CollectorRegistry,
     logger: Logger,
-) -> Router:
-    contract = node_services()
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    limiting.warn_of_unknown({method.path for method in methods})
-    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    steps = Steps(
+) -> Steps:
+    return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=Authenticator(_policy(config), registry, time.time),
@@ -192,7 +233,6 @@ def _handlers(
         limits=limiting.methods,
         reads=reads,
     )
-    return make_handlers(methods, [*servicers, reflection], steps, connections.by_peer)
 
 
 def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
@@ -201,84 +241,11 @@ def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
     return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
 
 
-def _servicers(
-    config: Config,
-    git: Git,
-    catfiles: CatfilePool,
-    upkeep: Upkeep,
-    registry: CollectorRegistry,
-    logger: Logger,
-) -> Iterator[Any]:
-    storages, blocking, counter = upkeep.storages, upkeep.blocking, upkeep.counter
-    handles = Handles(git.formats)
-    references = InProcessReferences(handles, GitReferences(git))
-    objects = InProcessObjects(handles, GitObjects(git, catfiles))
-
-    def forget(path: str) -> None:
-        handles.forget(path)
-        catfiles.forget(path)
-
-    yield RepositoryServicer(
-        storages,
-        creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, logger, forget),
-    )
-    yield RepositoryInformationServicer(
-        storages, references=references, formats=git.formats, blocking=blocking
-    )
-    yield from _repository_readers(storages, git, objects, blocking, logger)
-    yield RemoteServicer(storages, git)
-    yield RefServicer(storages, git, objects=objects, references=references)
-    yield BlobServicer(storages, git, objects)
-    yield CommitServicer(storages, git, objects=objects, references=references, registry=registry)
-    yield from _comparers(storages, git, objects, blocking)
-    yield AnalysisServicer(storages, objects)
-    yield ServerServicer(
-        storages,
-        binary=git.binary,
-        blocking=blocking,
-        signing_key_path=config.git.signing_key,
-    )
-    protocol = GitProtocol(registry, logger)
-    pushes = Pushes(git, protocol, is_standalone=is_standalone(config))
-    yield SSHServicer(
-        storages,
-        git,
-        pushes=pushes,
-        protocol=protocol,
-        metrics=NegotiationMetrics(registry, "ssh"),
-        upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
-        upload_archive_seconds=config.timeout.upload_archive_negotiation.total_seconds(),
-        logger=logger,
-    )
-    yield SmartHTTPServicer(
-        storages,
-        git,
-        pushes=pushes,
-        protocol=protocol,
-        metrics=NegotiationMetrics(registry, "smarthttp"),
-        logger=logger,
-    )
-
-
-def _repository_readers(
-    storages: Storages, git: Git, objects: Objects, blocking: Blocking, logger: Logger
-) -> Iterator[Any]:
-    """What RepositoryService tells of a repository's content."""
-    yield ArchiveServicer(storages, git, objects)
-    yield AttributesServicer(storages, git, objects, blocking)
-    yield ConsistencyServicer(storages, git)
-    yield ExportServicer(storages, git, blocking, logger)
-    yield LicenseServicer(storages, objects=objects, formats=git.formats, blocking=blocking)
-    yield ReachabilityServicer(storages, git)
-    yield SearchServicer(storages, git)
-
-
-def _comparers(storages: Storages, git: Git, objects: Objects, blocking: Blocking) -> Iterator[Any]:
-    """What tells differences."""
-    diffs = Diffs(git, HeadAttributes(git, objects))
-    yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
-    yield RawChangesServicer(storages, diffs, objects=objects, formats=git.formats)
+def _transactions(
+    config: Config, backchannels: Backchannels, registry: CollectorRegistry, logger: Logger
+) -> TransactionManager:
+    buckets = config.prometheus.grpc_latency_buckets
+    return TransactionManager(backchannels, registry, buckets, logger)
 
 
 def _standard() -> Iterator[Method]:

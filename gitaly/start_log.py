@@ -12,18 +12,33 @@ TRANSITIONING = (
     "Authentication is enabled but not enforced because transitioning=true."
     " Gitaly will accept unauthenticated requests."
 )
-NO_PUSHES = "pushes are refused: [gitlab] is configured and hooks are not available in this version"
 
 
-def is_standalone(config: Config) -> bool:
-    """Whether the node runs without a GitLab: the configuration has no [gitlab] table."""
-    return not config.origin.gives("gitlab")
+def push_mode(config: Config) -> str:
+    """Who decides about pushes, as log and check say it."""
+    if not config.is_standalone:
+        return f"pushes are decided by GitLab at {shown_url(config.gitlab.url)}"
+    policy = config.standalone
+    judges = [f"{len(policy.rule)} rule{'s' * (len(policy.rule) != 1)}"] if policy.rule else []
+    for url, when in ((policy.webhook_before, "asked"), (policy.webhook_after, "told")):
+        judges += [f"a webhook that is {when} ({shown_url(url)})"] if url else []
+    if not judges:
+        return STANDALONE
+    return f"standalone mode: no [gitlab] is configured, pushes are judged by {', '.join(judges)}"
+
+
+def shown_url(url: str) -> str:
+    """Without user, password and query."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def announce(config: Config, git: GitBinary, logger: Logger) -> None:
     """Log it."""
     logger.info("Starting Gitaly", version=VERSION, git_path=git.path, git_version=git.version.text)
-    logger.warning(STANDALONE if is_standalone(config) else NO_PUSHES)
+    mode = push_mode(config)
+    (logger.warning if mode == STANDALONE else logger.info)(mode)
     if not config.auth.secret:
         logger.warning("authentication is off: no auth.token is configured, anybody may call")
     elif config.auth.transitioning:

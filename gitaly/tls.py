@@ -1,9 +1,10 @@
-"""The node's side of TLS."""
+"""The node's side of TLS: as a server, and as a client of GitLab."""
 
 import os
 import ssl
+from contextlib import suppress
 
-from gitaly.config import TLSConfig, TLSVersion
+from gitaly.config import HTTPSettings, TLSConfig, TLSVersion
 from gitaly.errors import NodeError
 from gitaly.runtime_dir import RuntimeDirectory
 
@@ -24,6 +25,42 @@ def server_context(config: TLSConfig, runtime: RuntimeDirectory) -> ssl.SSLConte
         else ssl.TLSVersion.TLSv1_2
     )
     context.set_alpn_protocols(["h2"])
+    _load_pair(context, config, runtime)
+    return context
+
+
+def gitlab_context(http: HTTPSettings, own: TLSConfig, runtime: RuntimeDirectory) -> ssl.SSLContext:
+    """Whom to trust as GitLab: the system's certificates and the operator's. Read once.
+
+    A certificate of the node is shown to a server that asks for one. Verification cannot be
+    switched off. Raises UnusableCertificate. Source: Gitaly, internal/gitlab/client/httpclient.go.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if http.ca_file:
+        try:
+            context.load_verify_locations(cafile=http.ca_file)
+        except FileNotFoundError as error:
+            raise UnusableCertificate(
+                f'cannot find cafile "{http.ca_file}": {error.strerror}'
+            ) from error
+        except OSError as error:
+            raise UnusableCertificate(f"gitlab.http-settings.ca_file: {error}") from error
+    if http.ca_path:
+        for name in sorted(os.listdir(http.ca_path)) if os.path.isdir(http.ca_path) else ():
+            with suppress(OSError):  # not a certificate; there are others
+                context.load_verify_locations(cafile=os.path.join(http.ca_path, name))
+    if own.certificate_path and (own.key or own.key_path):
+        _load_pair(context, own, runtime)
+    return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask the terminal, and the start would wait for somebody to type."""
+    raise UnusableCertificate("load certificate: the key is encrypted: only plain keys are read")
+
+
+def _load_pair(context: ssl.SSLContext, config: TLSConfig, runtime: RuntimeDirectory) -> None:
     try:
         if config.key:
             _load_inline_key(context, config, runtime)
@@ -34,12 +71,6 @@ def server_context(config: TLSConfig, runtime: RuntimeDirectory) -> ssl.SSLConte
         why = why or "not a certificate and a key in PEM"
         where = f"{config.certificate_path}, {'tls.key' if config.key else config.key_path}"
         raise UnusableCertificate(f"load certificate: {where}: {why}") from error
-    return context
-
-
-def _no_password() -> str:
-    """OpenSSL would ask the terminal, and the start would wait for somebody to type."""
-    raise UnusableCertificate("load certificate: the key is encrypted: only plain keys are read")
 
 
 def _load_inline_key(context: ssl.SSLContext, config: TLSConfig, runtime: RuntimeDirectory) -> None:

@@ -3,51 +3,14 @@
 import re
 from pathlib import Path
 
+from gitaly import servicers
+from gitaly.config import load_text
+from gitaly.config.node_rules import standalone_problems
 from gitaly.rpc import node_services
-from gitaly.services.analysis import AnalysisServicer
-from gitaly.services.blob import BlobServicer
-from gitaly.services.commit import CommitServicer
-from gitaly.services.diff import DiffServicer
-from gitaly.services.ref import RefServicer
-from gitaly.services.remote import RemoteServicer
-from gitaly.services.repository import (
-    ArchiveServicer,
-    AttributesServicer,
-    ConsistencyServicer,
-    ExportServicer,
-    LicenseServicer,
-    RawChangesServicer,
-    ReachabilityServicer,
-    RepositoryInformationServicer,
-    RepositoryServicer,
-    SearchServicer,
-)
-from gitaly.services.server import ServerServicer
-from gitaly.services.smarthttp import SmartHTTPServicer
-from gitaly.services.ssh import SSHServicer
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = (
-    AnalysisServicer,
-    ArchiveServicer,
-    AttributesServicer,
-    BlobServicer,
-    CommitServicer,
-    ConsistencyServicer,
-    DiffServicer,
-    ExportServicer,
-    LicenseServicer,
-    RawChangesServicer,
-    ReachabilityServicer,
-    RefServicer,
-    RemoteServicer,
-    RepositoryInformationServicer,
-    RepositoryServicer,
-    SSHServicer,
-    SearchServicer,
-    ServerServicer,
-    SmartHTTPServicer,
-)
+# What the module that builds all servicers has imported for that.
+BUILT = [found for found in vars(servicers).values() if hasattr(found, "SERVICE")]
 
 
 def test_the_status_table_says_what_is_built() -> None:
@@ -66,3 +29,14 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_policies_of_the_page_about_standalone_nodes_are_good() -> None:
+    page = (ROOT / "docs/standalone.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for text in examples:
+        config = load_text(text)
+        assert config.origin.unknown_keys == ()
+        assert list(standalone_problems(config.standalone)) == []
+    assert len(load_text(examples[0]).standalone.rule) == 4

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gitaly"
 ROOMS = [
     "cli",
     "node",
+    "pack_setup",
     "client",
     "config",
     "services",
@@ -27,7 +28,19 @@ ROOMS = [
     "observe",
 ]
 # One room, which knows everybody.
-COMPOSITION = {"node", "serving", "start_log", "tls", "runtime_dir", "upkeep", "limiting"}
+COMPOSITION = {
+    "hook_setup",
+    "limiting",
+    "node",
+    "pack_setup",
+    "runtime_dir",
+    "servicers",
+    "serving",
+    "spawning",
+    "start_log",
+    "tls",
+    "upkeep",
+}
 GROUND = {"_pb", "errors", "tasks", "token", "version"}  # everybody stands on it
 STRANGERS = [("limits", "cgroups"), ("limits", "transport"), ("cgroups", "transport")]
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "_pb" not in p.parts)

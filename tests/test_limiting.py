@@ -61,7 +61,7 @@ def test_a_table_says_how_many_may_run(text: str, limit: int | None) -> None:
 
 
 def test_a_method_that_does_not_exist_is_told_of() -> None:
-    made = Made(table("max_concurrency = 7", rpc="/gitaly.RefService/ListReffs") + table(""))
+    made = Made(table("max_concurrency = 7\n", rpc="/gitaly.RefService/ListReffs") + table(""))
     made.limiting.warn_of_unknown({LIST, REPLICATE})
     (line,) = made.lines()
     assert (line["level"], line["rpcs"]) == ("warning", "/gitaly.RefService/ListReffs")

@@ -45,12 +45,32 @@ def demo(directory: str) -> NoReturn:
 
 
 @gitaly.command()
-@click.argument("config")
-def check(config: str) -> NoReturn:
+@click.argument("config", nargs=-1)
+@click.pass_context
+def check(context: click.Context, config: tuple[str, ...]) -> NoReturn:
     """Say whether the node that CONFIG describes can work."""
-    from gitaly.cli.check import check_file
+    from gitaly.cli.check import check_arguments
 
-    sys.exit(check_file(config))
+    sys.exit(check_arguments(config, context))
+
+
+@gitaly.group()
+def hooks() -> None:
+    """Hooks of operators."""
+
+
+@hooks.command(name="set")
+@click.option("-c", "--config", required=True, help="configuration file of the node")
+@click.option("--storage", default="", help="name of the storage; needed if there are several")
+@click.option("--repository", required=True, help="relative path of the repository")
+def hooks_set(config: str, storage: str, repository: str) -> NoReturn:
+    """Replace the custom hooks of a repository by those of a tar archive on standard input.
+
+    The archive has a directory custom_hooks. Empty input removes the hooks.
+    """
+    from gitaly.cli.hooks_set import set_hooks
+
+    sys.exit(set_hooks(config, storage, repository, sys.stdin.buffer))
 
 
 @gitaly.group()

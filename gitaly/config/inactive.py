@@ -11,12 +11,6 @@ from typing import Final
 from gitaly.config.model import Config
 
 
-def _has_cgroups(config: Config) -> bool:
-    parent = config.cgroups
-    limits = (parent.memory_bytes, parent.cpu_shares, parent.cpu_quota_us)
-    return bool(parent.repositories.count) or any(limit > 0 for limit in limits)
-
-
 def _has_maintenance(config: Config) -> bool:
     """A window that the operator chose; the one that a node has by default is not missed."""
     window = config.daily_maintenance
@@ -28,17 +22,16 @@ INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
         "archive_cache": lambda config: config.archive_cache.enabled,
         "backup": lambda config: config.origin.gives("backup"),
         "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
-        "cgroups": _has_cgroups,
         "daily_maintenance": _has_maintenance,
         "git.signing_key": lambda config: bool(config.git.signing_key),
-        "gitlab": lambda config: bool(config.gitlab.url),
-        "hooks": lambda config: bool(config.hooks.custom_hooks_dir),
+        "hooks.packobjects_hook_max_proc": lambda config: bool(
+            config.hooks.packobjects_hook_max_proc
+        ),
         "logging.sentry_dsn": lambda config: bool(config.logging.sentry_dsn),
         "offloading": lambda config: config.offloading.enabled,
-        "pack_objects_cache": lambda config: config.pack_objects_cache.enabled,
-        "pack_objects_limiting": lambda config: config.origin.gives("pack_objects_limiting"),
         "pool_metadata": lambda config: bool(config.pool_metadata.database_path),
         "raft": lambda config: config.raft.enabled,
+        "standalone": lambda config: config.origin.gives("standalone") and not config.is_standalone,
         "transactions": lambda config: config.transactions.enabled,
         "use_libp2p_yamux": lambda config: config.use_libp2p_yamux,
     }

@@ -31,6 +31,7 @@ from gitaly.config.sections import (
     HooksConfig,
     LoggingConfig,
     PrometheusConfig,
+    StandaloneConfig,
     StorageConfig,
     TimeoutConfig,
     TLSConfig,
@@ -87,6 +88,7 @@ class Config(Section):
         metadata={"toml": "gitlab-shell", "json": "gitlab-shell"},
     )
     hooks: HooksConfig = field(default_factory=HooksConfig)
+    standalone: StandaloneConfig = field(default_factory=StandaloneConfig)
     concurrency: tuple[ConcurrencyConfig, ...] = ()
     pack_objects_limiting: PackObjectsLimitingConfig = field(
         default_factory=PackObjectsLimitingConfig
@@ -105,6 +107,11 @@ class Config(Section):
     offloading: OffloadingConfig = field(default_factory=OffloadingConfig)
     pool_metadata: PoolMetadataConfig = field(default_factory=PoolMetadataConfig)
     origin: Origin = field(default_factory=Origin, metadata=NO_KEY, compare=False)
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether the node runs without a GitLab: there is no [gitlab] table."""
+        return not self.origin.gives("gitlab")
 
     def client_address(self) -> str:
         """Where a client on this machine finds the node; ConfigError if it listens nowhere."""

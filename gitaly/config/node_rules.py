@@ -12,6 +12,7 @@ from gitaly.config.checks import (
     at_least,
     directory_exists,
     file_exists,
+    more_than,
     not_blank,
     not_empty,
 )
@@ -23,8 +24,10 @@ from gitaly.config.sections import (
     GitConfig,
     GitlabConfig,
     GitlabShellConfig,
+    HooksConfig,
     HTTPSettings,
     PrometheusConfig,
+    StandaloneConfig,
     StorageConfig,
     TLSConfig,
 )
@@ -32,6 +35,7 @@ from gitaly.config.urls import url_problem
 
 SETTING_KEY: Final = re.compile(r"[A-Za-z0-9]+(\.[*-/_:@a-zA-Z0-9]+)+")
 TOKEN_FILE_MODES: Final = (0o600, 0o400)
+WEBHOOK_SCHEMES: Final = ("http://", "https://", "http+unix://")
 
 
 def git_problems(git: GitConfig) -> Iterator[Problem]:
@@ -157,3 +161,17 @@ def gitlab_shell_problems(shell: GitlabShellConfig) -> Iterator[Problem]:
     """Deprecated, yet it must exist if it is given."""
     if shell.dir:
         yield from found(directory_exists(shell.dir), "dir")
+
+
+def hooks_problems(hooks: HooksConfig) -> Iterator[Problem]:
+    """Only of the key that is this node's own."""
+    yield from found(at_least(hooks.custom_hooks_timeout, NO_TIME), "custom_hooks_timeout")
+
+
+def standalone_problems(standalone: StandaloneConfig) -> Iterator[Problem]:
+    """A table of this node alone."""
+    for key in ("webhook_before", "webhook_after"):
+        url = getattr(standalone, key)
+        if url and not url.startswith(WEBHOOK_SCHEMES):
+            yield Problem((key,), f"not an http, https or http+unix URL: {quote(url)}")
+    yield from found(more_than(standalone.webhook_timeout, NO_TIME), "webhook_timeout")

@@ -22,16 +22,17 @@ from gitaly.config.errors import Problem, found
 from gitaly.config.extensions import BackupConfig, OffloadingConfig, RaftConfig, TransactionsConfig
 from gitaly.config.go_text import quote
 from gitaly.config.resources import (
-    CacheConfig,
     CgroupsConfig,
     ConcurrencyConfig,
     LimitsConfig,
+    PackObjectsCacheConfig,
     PackObjectsLimitingConfig,
 )
 from gitaly.config.sections import DailyMaintenanceConfig
 from gitaly.config.urls import url_problem
 
 DAY: Final = timedelta(hours=24)
+CGROUP_NAME: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", re.ASCII)
 UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
 
 
@@ -64,6 +65,33 @@ def _cgroups_problems(cgroups: CgroupsConfig) -> Iterator[Problem]:
         parent = getattr(cgroups, name)
         if parent > 0:
             yield from found(within(getattr(groups, name), 0, parent), name)
+    for index in range(len(groups.named)):
+        for problem in _named_cgroup_problems(cgroups, index):
+            yield problem.below(f"[{index}]").below("named")
+        if not groups.count:
+            yield Problem(("named", f"[{index}]", "name"), "has no effect: count is not set")
+
+
+def _named_cgroup_problems(cgroups: CgroupsConfig, index: int) -> Iterator[Problem]:
+    tables = cgroups.repositories.named
+    table = tables[index]
+    if CGROUP_NAME.fullmatch(table.name) is None:
+        text = f"{quote(table.name)} is not a letter followed by letters, digits, - or _"
+        yield Problem(("name",), text)
+    yield from found(not_empty(table.storage), "storage")
+    yield from found(not_empty(table.relative_path), "relative_path")
+    for name in ("memory_bytes", "cpu_shares", "cpu_quota_us"):
+        value, parent = getattr(table, name), getattr(cgroups, name)
+        if parent > 0:
+            yield from found(within(value, 0, parent), name)
+        else:
+            yield from found(not_negative(value), name)
+    for other in tables[:index]:
+        if (other.storage, other.relative_path) == (table.storage, table.relative_path):
+            yield Problem(("relative_path",), f"has a group already: {quote(other.name)}")
+        limits = ("memory_bytes", "cpu_shares", "cpu_quota_us")
+        if other.name == table.name and any(getattr(other, x) != getattr(table, x) for x in limits):
+            yield Problem(("name",), f"{quote(table.name)} has other limits above")
 
 
 def concurrency_problems(tables: Sequence[ConcurrencyConfig]) -> Iterator[Problem]:
@@ -112,11 +140,13 @@ def _unauthenticated_problems(limits: LimitsConfig) -> Iterator[Problem]:
             yield problem.below("unauthenticated")
 
 
-def cache_problems(cache: CacheConfig) -> Iterator[Problem]:
+def cache_problems(cache: PackObjectsCacheConfig) -> Iterator[Problem]:
     """A cache that is off may say anything."""
     if cache.enabled:
         yield from found(is_absolute(cache.dir), "dir")
         yield from found(at_least(cache.max_age, NO_TIME), "max_age")
+        yield from found(at_least(cache.max_bytes, 0), "max_bytes")
+        yield from found(at_least(cache.min_free_bytes, 0), "min_free_bytes")
 
 
 def backup_problems(backup: BackupConfig) -> Iterator[Problem]:

@@ -87,6 +87,19 @@ class LoadShedderConfig(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCgroupConfig(Section):
+    """One `[[cgroups.repositories.named]]` table: a repository with a group of its own."""
+
+    json_without_underscores: ClassVar[bool] = True
+    name: str = ""  # several tables may have the same: those repositories share the group
+    storage: str = ""
+    relative_path: str = ""
+    memory_bytes: int = 0
+    cpu_shares: Unsigned = 0
+    cpu_quota_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupRepositoriesConfig(Section):
     """`[cgroups.repositories]`: the groups that repositories are spread over; `count` 0: none."""
 
@@ -96,6 +109,7 @@ class CgroupRepositoriesConfig(Section):
     memory_bytes: int = 0
     cpu_shares: Unsigned = 0
     cpu_quota_us: int = 0
+    named: tuple[NamedCgroupConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +139,7 @@ class CgroupsConfig(Section):
     cpu_shares: Unsigned = 0
     cpu_quota_us: int = 0
     metrics_enabled: bool = False
+    required: bool = True  # whether a node whose groups don't work refuses to start
     repositories: CgroupRepositoriesConfig = field(default_factory=CgroupRepositoriesConfig)
     count: Unsigned = 0  # the former spelling of repositories.count
     memory: FormerCgroupMemory = field(default_factory=FormerCgroupMemory)
@@ -148,3 +163,5 @@ class PackObjectsCacheConfig(CacheConfig):
 
     min_occurrences: int = 1
     backpressure: bool = True
+    max_bytes: int = 0  # ours; of all files together; 0: no limit
+    min_free_bytes: int = 0  # ours; left to others; 0: a twentieth of the disk, at most 1 GiB

@@ -127,10 +127,35 @@ class GitlabShellConfig(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HooksConfig(Section):
-    """`[hooks]`."""
+    """`[hooks]`. `custom_hooks_timeout` is of this node alone: for one program; 0s: no bound."""
 
     custom_hooks_dir: str = ""
+    custom_hooks_timeout: timedelta = timedelta(hours=1)
     packobjects_hook_max_proc: Unsigned = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandaloneRule(Section):
+    """One `[[standalone.rule]]` table: what pushes must not do. Empty patterns match all."""
+
+    repositories: tuple[str, ...] = ()
+    refs: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    read_only: bool = False
+    deny_deletion: bool = False
+    deny_non_fast_forward: bool = False
+    max_push_bytes: Unsigned = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandaloneConfig(Section):
+    """`[standalone]`, of this node alone: who decides about pushes where no GitLab does."""
+
+    webhook_before: str = ""
+    webhook_after: str = ""
+    webhook_secret: str = field(default="", repr=False)
+    webhook_timeout: timedelta = timedelta(seconds=10)
+    rule: tuple[StandaloneRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,14 @@ from gitaly.config.durations import format_duration
 from gitaly.config.errors import ConfigError, Problem
 from gitaly.config.go_text import quote, reason
 from gitaly.config.model import Config
-from gitaly.config.node_rules import auth_problems, setting_key_problem, storage_problems
+from gitaly.config.node_rules import (
+    auth_problems,
+    hooks_problems,
+    setting_key_problem,
+    standalone_problems,
+    storage_problems,
+)
+from gitaly.config.resource_rules import cgroups_problems
 
 
 def require_startable(config: Config) -> None:
@@ -29,6 +36,7 @@ def require_startable(config: Config) -> None:
     _require_none(auth_problems(config.auth))
     _require_directory("bin_dir", config.bin_dir)
     _require_directory("runtime_dir", config.runtime_dir)
+    _require_policy(config)
     _require_maintenance_window(config)
     _require_cgroups_within_parent(config)
     _require_cache_directory(config)
@@ -63,6 +71,15 @@ def _require_directory(name: str, path: str) -> None:
         raise ConfigError(f"{name}: not a directory: {quote(path)}")
 
 
+def _require_policy(config: Config) -> None:
+    """A rule that is misspelt would forbid nothing, and nobody would notice."""
+    _require_none(problem.below("standalone") for problem in standalone_problems(config.standalone))
+    _require_none(problem.below("hooks") for problem in hooks_problems(config.hooks))
+    for key in config.origin.unknown_keys:
+        if key.partition(".")[0] == "standalone":
+            raise ConfigError(f"unknown key in the policy: {key}")
+
+
 def _require_maintenance_window(config: Config) -> None:
     """Asked even of a window that is switched off."""
     window = config.daily_maintenance
@@ -95,6 +112,9 @@ def _require_cgroups_within_parent(config: Config) -> None:
         raise ConfigError("cgroups.repositories: cpu shares cannot exceed parent")
     if 0 < parent.cpu_quota_us < groups.cpu_quota_us:
         raise ConfigError("cgroups.repositories: cpu quota cannot exceed parent")
+    for problem in cgroups_problems(config.cgroups):
+        if "named" in problem.key:
+            raise ConfigError(f"cgroups.{'.'.join(problem.key)}: {problem.message}")
 
 
 def _require_cache_directory(config: Config) -> None:

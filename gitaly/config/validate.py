@@ -29,6 +29,8 @@ def _groups(config: Config) -> Iterator[tuple[tuple[str, ...], Iterable[Problem]
     yield ("tls",), node_rules.tls_problems(config.tls)
     yield ("gitlab",), node_rules.gitlab_problems(config.gitlab)
     yield ("gitlab-shell",), node_rules.gitlab_shell_problems(config.gitlab_shell)
+    yield ("hooks",), node_rules.hooks_problems(config.hooks)
+    yield ("standalone",), node_rules.standalone_problems(config.standalone)
     yield ("graceful_restart_timeout",), found(at_least(config.graceful_restart_timeout, NO_TIME))
     yield (
         ("daily_maintenance",),

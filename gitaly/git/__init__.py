@@ -18,6 +18,7 @@ from gitaly.git.commit_fields import (
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
 from gitaly.git.cpu import cpu_seconds_of_groups
 from gitaly.git.default_config import EMPTY_TREE
+from gitaly.git.entry_history import last_commits
 from gitaly.git.exit_status import Exit
 from gitaly.git.file_attributes import FileAttribute, file_attributes
 from gitaly.git.format import Format, Formats
@@ -65,9 +66,12 @@ from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
+    End,
     Launch,
+    OwnChild,
     PosixSpawner,
     Spawner,
+    StoppedByLimit,
     keep_inherited_descriptors,
     posix_spawn,
 )
@@ -78,7 +82,6 @@ from gitaly.git.tag_patterns import first_tag
 from gitaly.git.trailers import TRAILERS_FORMAT, parse_trailers
 from gitaly.git.trees import TreeEntry, find_entry, parse_tree
 from gitaly.git.version import GitBinary, GitUnusable, GitVersion, find_git
-from gitaly.git.worktrees import clean_up_worktrees
 
 __all__ = [
     "ACCOUNT",
@@ -105,6 +108,7 @@ __all__ = [
     "CommitFields",
     "CompletedGit",
     "EmptyBundle",
+    "End",
     "Exit",
     "FileAttribute",
     "Format",
@@ -134,6 +138,7 @@ __all__ = [
     "ObjectTooLarge",
     "Objects",
     "OutputTooLarge",
+    "OwnChild",
     "PathFilter",
     "Person",
     "PinnedUrl",
@@ -149,6 +154,7 @@ __all__ = [
     "RevisionLines",
     "SortKey",
     "Spawner",
+    "StoppedByLimit",
     "Tag",
     "TreeEntry",
     "all_objects",
@@ -157,7 +163,6 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
-    "clean_up_worktrees",
     "commit_fields_by_git",
     "cpu_seconds_of_groups",
     "current_account",
@@ -175,6 +180,7 @@ __all__ = [
     "is_valid_reference_name",
     "is_whole_object_id",
     "keep_inherited_descriptors",
+    "last_commits",
     "merge_base",
     "objects_size",
     "output_pieces",

@@ -125,6 +125,8 @@ class Catfile:
     async def pieces(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
         """The content of an object, piece by piece. Raises Internal if it is not there."""
         name = info.object_id.encode()
+        if info.size > PIECE_BYTES and self.child.stdout is not None:
+            self.child.stdout.enlarge()
         await self._ask(b"contents", [name])
         if await self._answers.info(name) != info:
             raise Internal("object not found")

@@ -1,11 +1,12 @@
 """The one door to the git command line."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Unpack
 
 from gitaly.errors import Internal
+from gitaly.git.default_config import Pairs
 from gitaly.git.exit_status import Exit
 from gitaly.git.format import Formats
 from gitaly.git.invocation import Invocations, Options
@@ -54,12 +55,20 @@ class Git:
         environment: Mapping[str, str],
         cpus: int,
         admin_config: Sequence[tuple[str, str]] = (),
+        pack_config: Callable[[str], Pairs] = lambda _: (),
     ) -> None:
-        """`environment`: the node's own. `admin_config`: the operator's, which wins."""
+        """`environment`: the node's own. `admin_config`: the operator's, which wins.
+
+        `pack_config`: what else a command that packs is told, by its placement.
+        """
         self.binary = binary
         self._processes = processes
         self._invocations = Invocations(
-            binary, environment=environment, cpus=cpus, admin_config=admin_config
+            binary,
+            environment=environment,
+            cpus=cpus,
+            admin_config=admin_config,
+            pack_config=pack_config,
         )
 
     @property

@@ -26,6 +26,19 @@ EMPTY_TREE: Final[Mapping[str, str]] = MappingProxyType(
         "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
     }
 )
+# Those that get `pack` below, and what the limits of a control group say about it.
+PACKING: Final = frozenset(
+    {
+        "bundle",
+        "clone",
+        "fetch",
+        "gc",
+        "pack-objects",
+        "receive-pack",
+        "repack",
+        "upload-pack",
+    }
+)
 _NO_ALTERNATE_REFS: Final = (("core.alternateRefsCommand", "exit 0 #"),)
 _NO_REDIRECTS: Final = (("http.followRedirects", "false"),)
 

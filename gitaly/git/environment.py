@@ -54,13 +54,13 @@ def quarantine_environment(repository: RepositoryPaths) -> dict[str, str]:
         )
     if repository.git_alternate_object_directories:
         added["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(
-            _one_of_many(os.path.join(repository.path, directory))
+            one_of_many(os.path.join(repository.path, directory))
             for directory in repository.git_alternate_object_directories
         )
     return added
 
 
-def _one_of_many(path: str) -> str:
+def one_of_many(path: str) -> str:
     """A path that git does not take for two, nor for part of the next."""
     if ":" not in path:
         return path

@@ -1,6 +1,5 @@
 """Git attributes of paths, as the .gitattributes files of a revision give them."""
 
-import os
 import posixpath
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +14,7 @@ from gitaly.git.stdio import PIPE
 from gitaly.git.version import ATTRIBUTES_SOURCE
 
 UNSPECIFIED: Final = b"unspecified"
-Scratch = Callable[[], AbstractAsyncContextManager[str]]
+Scratch = Callable[[bytes], AbstractAsyncContextManager[str]]
 
 
 class FileAttribute(NamedTuple):
@@ -37,8 +36,8 @@ async def file_attributes(
 ) -> list[FileAttribute]:
     """Those that are specified, in the order of paths, and for each path of names.
 
-    `scratch` makes a temporary directory, for a git that needs one. Raises InvalidArgument for a
-    name that begins like an option, Internal for what git refuses.
+    `scratch` makes a temporary file with some content, for a git that needs one. Raises
+    InvalidArgument for a name that begins like an option, Internal for what git refuses.
     """
     found: list[FileAttribute] = []
     left = len(names) * len(paths)
@@ -96,10 +95,7 @@ async def _source(
         return
     blobs = await _attribute_files(git, repository, revision, paths)
     form = git.formats.of(repository.path)
-    async with scratch() as directory:
-        path = os.path.join(directory, "index")
-        with open(path, "wb") as file:  # noqa: ASYNC230 - some hundred bytes as a rule
-            file.write(index_file(blobs, form.object_format))
+    async with scratch(index_file(blobs, form.object_format)) as path:
         yield ["--cached"], {"GIT_INDEX_FILE": path}
 
 

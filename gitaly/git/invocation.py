@@ -2,18 +2,19 @@
 
     git [--git-dir <repository> | -C <worktree>] -c <configuration…> <subcommand> …
 
-Later configuration wins: for all, for the subcommand, of the call, attr.tree, the operator's.
+Later configuration wins: for all, for the subcommand, for the limits of the control group, of the
+call, attr.tree, the operator's.
 Source: Gitaly, internal/git/gitcmd/command_factory.go.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypedDict
 
 from gitaly.errors import Internal
 from gitaly.git.account import current_account
-from gitaly.git.default_config import EMPTY_TREE, Pairs, global_config, subcommand_config
+from gitaly.git.default_config import EMPTY_TREE, PACKING, Pairs, global_config, subcommand_config
 from gitaly.git.environment import base_environment, quarantine_environment, secret_config
 from gitaly.git.format import Format, Formats
 from gitaly.git.paths import RepositoryPaths
@@ -77,7 +78,9 @@ class Invocations:
         environment: Mapping[str, str],
         cpus: int,
         admin_config: Sequence[tuple[str, str]] = (),
+        pack_config: Callable[[str], Pairs] = lambda _: (),
     ) -> None:
+        self._pack_config = pack_config
         self.formats = Formats()
         self._binary = binary
         self._env = base_environment(environment)
@@ -107,6 +110,9 @@ class Invocations:
         elif repository is not None:
             argv += ["--git-dir", repository.path]
         argv += self._default_flags(subcommand)
+        placement = _placement(repository, line)
+        if subcommand in PACKING:
+            argv += _config_flags(self._pack_config(placement))
         argv += options.get("global_flags", ())
         argv += _config_flags(options.get("config", ()))
         if hooks is not None:
@@ -118,7 +124,7 @@ class Invocations:
             subcommand=subcommand,
             argv=argv + line,
             env=self._environment(options),
-            placement=_placement(repository, line),
+            placement=placement,
             reference_backend=form.reference_backend if form is not None else "",
         )
 

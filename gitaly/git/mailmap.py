@@ -23,6 +23,7 @@ class Mailmap:
     """One `.mailmap` file."""
 
     def __init__(self, text: bytes = b"") -> None:
+        self.size = len(text)  # what it costs to keep
         self._people: dict[bytes, _Person] = {}
         for line in text.split(b"\n"):
             self._add(line)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from resource import struct_rusage
 from typing import Final, Protocol
 
-from gitaly.errors import Internal
+from gitaly.errors import Internal, NodeError
 from gitaly.git.account import Account, current_account
 from gitaly.git.error_text import ErrorText
 from gitaly.git.exit_status import Exit
 from gitaly.git.os_errors import reason
 from gitaly.git.pipes import PIECE_BYTES, PipeReader, PipeWriter
-from gitaly.git.spawner import Born, Launch, Spawner
+from gitaly.git.spawner import Born, End, Launch, Spawner
 from gitaly.git.stdio import DEVNULL, PIPE, ChildEnds, Target
 
 GRACE_SECONDS: Final = 5.0  # from SIGTERM, which lets git remove its lock files, to SIGKILL
@@ -54,22 +54,26 @@ class Child:
     """A running program, leader of its own process group."""
 
     def __init__(
-        self, born: Born, ends: ChildEnds, finished: Callable[[struct_rusage], None]
+        self,
+        born: Born,
+        ends: ChildEnds,
+        finished: Callable[[struct_rusage], None],
     ) -> None:
         self.pid = born.pid
         self.cgroup_path = born.cgroup_path
+        self.heard = ErrorText()  # the beginning of stderr; fed by whoever reads it if it is a PIPE
         self.stdin: PipeWriter | None = ends.stdin
         self.stdout: PipeReader | None = ends.stdout
         self.stderr: PipeReader | None = ends.stderr  # only if stderr=PIPE was asked for
-        self._error_text = ErrorText()
+        self._born = born
         self._error_fd = ends.error_text
         self._finished = finished
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
         self._kill_timer: asyncio.TimerHandle | None = None
         self._patience_timer: asyncio.TimerHandle | None = None
-        self._pidfd = os.pidfd_open(born.pid)
-        self._loop.add_reader(self._pidfd, self._reap)
+        self._is_stopped = False
+        born.watch(self._ended)
         if self._error_fd is not None:
             self._loop.add_reader(self._error_fd, self._read_error_text)
 
@@ -81,7 +85,7 @@ class Child:
     @property
     def error_text(self) -> bytes:
         """The beginning of its stderr, at most 10000 bytes; complete once it has ended."""
-        return self._error_text.value()
+        return self.heard.value()
 
     async def wait(self) -> Exit:
         """Wait for its end. Output that nobody reads makes it wait for us: read first."""
@@ -101,6 +105,7 @@ class Child:
         """
         if self._exit.done() or self._kill_timer is not None or self._patience_timer is not None:
             return
+        self._is_stopped = True
         if self.stdin is not None:
             self.stdin.close()
         for end in (self.stdout, self.stderr):
@@ -113,27 +118,26 @@ class Child:
         self.close_pipes()
         if self._exit.done() or self._kill_timer is not None:
             return
+        self._is_stopped = True
         self.signal_group(signal.SIGTERM)
         self._kill_timer = self._loop.call_later(grace_seconds, self.signal_group, signal.SIGKILL)
 
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the child and to what it has started. After its end: nothing."""
-        if not self._exit.done():
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+        self._born.signal_group(number)
 
-    def _reap(self) -> None:
-        # As long as the leader is a zombie nobody else can get its number, nor the group's.
-        self.signal_group(signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+    async def why(self) -> NodeError | None:
+        """Why it failed, if neither we nor it brought that about: the limit of its cgroup, say."""
+        ended = await self.wait()
+        return None if ended or self._is_stopped else await self._born.why(self.error_text)
+
+    def _ended(self, end: End) -> None:
         for timer in (self._kill_timer, self._patience_timer):
             if timer is not None:
                 timer.cancel()
         self._finish_error_text()
-        self._exit.set_result(Exit.of_wait_status(status))
-        self._finished(usage)
+        self._exit.set_result(Exit.of_wait_status(end.status))
+        self._finished(end.usage)
 
     def _read_error_text(self) -> bool:
         """Take one piece; False: there is none at the moment, or never again."""
@@ -142,7 +146,7 @@ class Child:
             piece = os.read(self._error_fd, PIECE_BYTES)
         except BlockingIOError:
             return False
-        self._error_text.feed(piece)
+        self.heard.feed(piece)
         if not piece:
             self._close_error_text()
         return bool(piece)
@@ -192,14 +196,17 @@ class Processes:
         stdout: Target = PIPE,
         stderr: Target | None = None,
         hangs_up: bool = False,
+        spares_others: bool = False,
     ) -> AsyncIterator[Child]:
         """A child for the length of the block; leaving the block before its end stops it.
 
         `hangs_up`: stop it by the end of its input first, because it has something to clean up.
+        `spares_others`: what it has started may outlive it, unless it had to be stopped.
 
         `stdin`, `stdout`, `stderr`: DEVNULL, PIPE, or a descriptor that stays the caller's.
         `stderr` None: its beginning is kept as `error_text`. `argv[0]` is an absolute path.
-        Raises Internal if the program cannot be started.
+        Raises Internal if the program cannot be started, and at the end of the block, in place of
+        what the block says of it, the reason for which somebody else has ended it.
         """
         account = current_account()
         label = CommandLabel(
@@ -218,6 +225,8 @@ class Processes:
                 stdout=ends.child_stdout,
                 stderr=ends.child_stderr,
                 placement=placement,
+                name=f"{cmd} {subcmd}".rstrip(),
+                spares_others=spares_others,
             )
             child = await self._start(launch, ends, label, account)
         except BaseException:
@@ -225,8 +234,11 @@ class Processes:
             raise
         finally:
             ends.close_childs()
+        failure = None
         try:
             yield child
+        except NodeError as error:
+            failure = error
         finally:
             if hangs_up:
                 child.hang_up(self._grace_seconds)
@@ -234,9 +246,16 @@ class Processes:
                 child.stop(self._grace_seconds)
             await child.wait()
             child.close_pipes()
+        failure = await child.why() or failure
+        if failure is not None:
+            raise failure
 
     async def _start(
-        self, launch: Launch, ends: ChildEnds, label: CommandLabel, account: Account
+        self,
+        launch: Launch,
+        ends: ChildEnds,
+        label: CommandLabel,
+        account: Account,
     ) -> Child:
         started = time.monotonic()
         try:
@@ -251,12 +270,7 @@ class Processes:
             account.add(usage, real_seconds)
             self.metrics.finished(label, usage, real_seconds)
 
-        try:
-            child = Child(born, ends, finished)
-        except BaseException:  # no descriptor left: nobody could watch it
-            os.killpg(born.pid, signal.SIGKILL)
-            os.waitpid(born.pid, 0)  # noqa: ASYNC222 - it is being killed
-            raise
+        child = Child(born, ends, finished)
         self._running.add(child)
         account.groups.add(child.pid)
         account.cgroup_path = born.cgroup_path or account.cgroup_path

@@ -8,7 +8,7 @@ from gitaly.git.arguments import POINTER_BYTES
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.revision_input import RevisionInput, RevisionLines
-from gitaly.git.stdio import DEVNULL, PIPE
+from gitaly.git.stdio import DEVNULL, PIPE, Target
 from gitaly.git.subcommands import Argument
 from gitaly.git.version import GitBinary
 
@@ -64,10 +64,12 @@ async def git_lines(
     has_literal_paths: bool = False,
     written: bytes = b"",
     separator: bytes = b"\n",
+    stdin: Target = DEVNULL,
+    config: Sequence[tuple[str, str]] = (),
 ) -> AsyncGenerator[list[bytes], None]:
     """What a walk writes, as many records at once as have arrived. See `rev_list`.
 
-    `paths`: pathspecs, None where there can't be any. `written`: its standard input.
+    `paths`: pathspecs, None where there can't be any. `written`: its input, instead of `stdin`.
     Raises GitFailed, with git's text in its own.
     """
     async with git.run(
@@ -77,7 +79,8 @@ async def git_lines(
         args=args,
         after_separator=paths,
         global_flags=[LITERAL_PATHSPECS] if has_literal_paths else [],
-        stdin=PIPE if written else DEVNULL,
+        stdin=PIPE if written else stdin,
+        config=config,
     ) as child:
         assert child.stdout is not None
         if child.stdin is not None:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 ID_DIGITS: Final[Mapping[str, int]] = MappingProxyType({"sha1": 40, "sha256": 64})
+LONGEST_BYTES: Final = 4096  # of what is worth to be looked at here
 ABBREVIATION_DIGITS: Final = 4  # git takes no shorter ones
 _HEX: Final = re.compile(rb"[0-9A-Fa-f]+")
 # Plain letters only: braces and backslashes may occur in names, but git knows best what they mean.
@@ -36,6 +37,8 @@ class Revision(NamedTuple):
 
 def parse_revision(revision: bytes) -> Revision | None:
     """None: it takes git to understand this."""
+    if len(revision) > LONGEST_BYTES:
+        return None
     if _BASE.fullmatch(revision) is not None:
         return None if _DESCRIBED.search(revision) else Revision(_head(revision))
     before, colon, path = revision.partition(b":")

@@ -1,6 +1,9 @@
 """Following revisions with libgit2's handle of a repository, exactly as git follows them."""
 
 import os
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import pygit2
@@ -30,6 +33,13 @@ _RULES: Final = (
 )
 _TREE_LINE_BYTES: Final = len("tree ") + 40 + 1  # a commit begins with it
 _PARENT_LINE_BYTES: Final = len("parent ") + 40 + 1
+_WELL_FORMED: Final[Mapping[str, re.Pattern[bytes]]] = MappingProxyType(
+    {
+        "commit": re.compile(rb"tree [0-9a-f]{40}\n(?:parent [0-9a-f]{40}\n)*author "),
+        "tag": re.compile(rb"object [0-9a-f]{40}\ntype (?:commit|tree|blob|tag)\ntag "),
+    }
+)
+_KEYS: Final[Mapping[str, str]] = MappingProxyType({"commit": "tree ", "tag": "object "})
 # References of other worktrees have names that libgit2 does not know.
 _WORKTREES: Final = ("worktrees/", "main-worktree/")
 
@@ -171,15 +181,16 @@ def _peeled(handle: pygit2.Repository, object_id: str, wanted: str) -> str | Non
         if known is None:
             return None
         kind = known[0]
+        if kind in _WELL_FORMED:
+            found = small_content(handle, object_id)
+            if found is None or _WELL_FORMED[kind].match(found[1]) is None:
+                raise Undecided  # git reads some that are not, but not all
         if kind == wanted or wanted == "object" or (wanted == "" and kind != "tag"):
             return object_id
         if kind != "tag" and (kind != "commit" or wanted != "tree"):
             return None
-        found = small_content(handle, object_id)
-        key = b"object " if kind == "tag" else b"tree "
-        if found is None or not found[1].startswith(key):
-            raise Undecided
-        object_id = found[1][len(key) : len(key) + 40].decode()
+        assert found is not None
+        object_id = found[1][len(_KEYS[kind]) :][:40].decode()
 
 
 def _inside(handle: pygit2.Repository, tree: str, path: bytes) -> str | None:

@@ -1,11 +1,15 @@
 """How a child process comes to life: one small interface, so that cgroups can replace it."""
 
+import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from resource import struct_rusage
 from typing import Final, Protocol
+
+from gitaly.errors import NodeError, ResourceExhausted
 
 # A child inherits what its parent ignores. CPython ignores the first two, and git must die of a
 # closed pipe; whoever started the node may ignore the others.
@@ -20,6 +24,10 @@ DEFAULTED_SIGNALS: Final = (
 )
 
 
+class StoppedByLimit(ResourceExhausted):
+    """The kernel has killed a process for want of memory. The message is for the end user too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """One program to start. The descriptors stay the caller's, who closes them afterwards."""
@@ -30,21 +38,48 @@ class Launch:
     stdout: int
     stderr: int
     placement: str | None = None  # "<storage name>/<relative path>"; None: no repository
+    name: str = ""  # what people call it: "git upload-pack"
+    # What it has started may outlive it, unless it was stopped. Only without a placement.
+    spares_others: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Born:
-    """A process that runs, leads its own process group, and must be reaped by us."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """A process that has been reaped."""
 
-    pid: int
-    cgroup_path: str | None = None
+    status: int  # as waitpid(2) reports it
+    usage: struct_rusage
+
+
+class Born(Protocol):
+    """A process that runs and leads its own process group. Whoever started it also reaps it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def cgroup_path(self) -> str | None:
+        """Its control group, relative to where they are mounted."""
+
+    def watch(self, ended: Callable[[End], None]) -> None:
+        """Have the event loop call `ended` once: when it is reaped, and its group is killed."""
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it has started. Once it is reaped: nothing."""
+
+    async def why(self, said: bytes, /) -> NodeError | None:
+        """Why it ended badly, if that was not its own doing. `said`: its stderr.
+
+        To be asked after an end that nobody here has brought about.
+        """
 
 
 class Spawner(Protocol):
-    """Starts programs. The process must be a child of ours: its owner calls wait4() for it."""
+    """Starts programs."""
 
     async def spawn(self, launch: Launch) -> Born:
-        """Start it. Raises OSError if the program cannot be executed."""
+        """Start it. Raises OSError if the program cannot be executed, NodeError if the spawner
+        refuses. A caller that is cancelled leaves nothing behind."""
         ...
 
 
@@ -58,7 +93,50 @@ class PosixSpawner:
 
     async def spawn(self, launch: Launch) -> Born:
         """Start it. Raises OSError if the program cannot be executed."""
-        return Born(pid=posix_spawn(launch))
+        return OwnChild(posix_spawn(launch), spares_others=launch.spares_others)
+
+
+class OwnChild:
+    """A child of the node itself."""
+
+    cgroup_path = None
+
+    def __init__(self, pid: int, *, spares_others: bool = False) -> None:
+        """Raises OSError if it cannot be watched; then it is gone."""
+        self.pid = pid
+        self._spares_others = spares_others
+        self._is_reaped = False
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
+
+    def watch(self, ended: Callable[[End], None]) -> None:
+        """Call back when it has ended."""
+        asyncio.get_running_loop().add_reader(self._pidfd, self._reap, ended)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to it and to what it has started."""
+        self._spares_others = False  # whoever is signalled is being stopped
+        if not self._is_reaped:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    async def why(self, _: bytes, /) -> NodeError | None:
+        """Nothing bounds it but the machine."""
+        return None
+
+    def _reap(self, ended: Callable[[End], None]) -> None:
+        # As long as the leader is a zombie nobody else can get its number, nor the group's.
+        if not self._spares_others:
+            self.signal_group(signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        self._is_reaped = True
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        ended(End(status, usage))
 
 
 def posix_spawn(launch: Launch) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gitaly.errors import Internal, InvalidRequest
+from gitaly.git.arguments import fit
 from gitaly.git.quoting import go_quoted
 
 Argument = str | bytes
@@ -107,6 +108,8 @@ def command_line(
     if after_separator is not None:
         line += ["--", *after_separator]
     _check_nul(line)
+    if not fit([_raw(argument) for argument in line]):
+        raise InvalidRequest("arguments are too long for a command line")
     return line
 
 

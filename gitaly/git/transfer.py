@@ -15,6 +15,7 @@ from gitaly.transport import sideband
 
 PIECE_BYTES: Final = 256 * 1024
 ENOUGH_BYTES: Final = 128 * 1024
+FEW_BYTES: Final = 8 * 1024  # of what git says beside its output
 PAUSE_SECONDS: Final = 0.001
 MESSAGE_BYTES: Final = 128 * 1024  # of bulk data in one gRPC message
 Buffers = Sequence[bytes | memoryview]
@@ -38,11 +39,15 @@ async def pump(source: PipeReader, sink: Sink) -> int:
 
 
 async def pump_band(
-    source: PipeReader, sink: Sink, band: int, keep: ErrorText | None = None
+    source: PipeReader,
+    sink: Sink,
+    band: int,
+    keep: ErrorText | None = None,
+    piece_bytes: int = PIECE_BYTES,
 ) -> int:
     """Move everything as packets of a side-band; the number of bytes, without packets' headers.
 
-    `keep` remembers a beginning. Raises ConnectionError.
+    `keep` remembers a beginning; `piece_bytes` are read at once at most. Raises ConnectionError.
     """
 
     def framed(piece: memoryview) -> Buffers:
@@ -50,7 +55,8 @@ async def pump_band(
             keep.feed(bytes(piece))
         return sideband.frames(band, piece)
 
-    return await _pump(source, sink, sideband.HEADER_SIZE + 1, _room_in_packets, framed)
+    least = sideband.HEADER_SIZE + 1
+    return await _pump(source, sink, least, _room_in_packets, framed, piece_bytes)
 
 
 def _room_in_packets(room: int) -> int:
@@ -65,12 +71,13 @@ async def _pump(
     least: int,
     usable: Callable[[int], int],
     framed: Callable[[memoryview], Buffers],
+    piece_bytes: int = PIECE_BYTES,
 ) -> int:
     """Read what is there, as far as the sink takes it: never wait to fill a buffer."""
-    buffer = memoryview(bytearray(PIECE_BYTES))
+    buffer = memoryview(bytearray(piece_bytes))
     moved = 0
     while True:
-        room = usable(min(await sink.room(least), PIECE_BYTES))
+        room = usable(min(await sink.room(least), piece_bytes))
         try:
             size = os.readv(source.fd, [buffer[:room]])
         except BlockingIOError:
@@ -117,12 +124,12 @@ async def feed(
             await pieces.aclose()
 
 
-async def merged(child: Child, keep: ErrorText) -> AsyncGenerator[tuple[int, bytes], None]:
+async def merged(child: Child) -> AsyncGenerator[tuple[int, bytes], None]:
     """What git writes, as (band, piece) in the order in which it comes, up to the end of both.
 
-    Nothing is read ahead while the caller works, but one piece of each. `keep` remembers the
-    beginning of stderr. Close it when you leave it early (`aclosing`): else it goes on reading
-    from pipes that somebody else may want to empty.
+    Nothing is read ahead while the caller works, but one piece of each. The child's `error_text`
+    remembers the beginning of stderr. Close it when you leave it early (`aclosing`): else it goes
+    on reading from pipes that somebody else may want to empty.
     """
     pieces: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue(maxsize=1)
 
@@ -130,7 +137,7 @@ async def merged(child: Child, keep: ErrorText) -> AsyncGenerator[tuple[int, byt
         with suppress(ValueError):  # closed under our hands: git is being stopped
             while piece := await source.read(MESSAGE_BYTES):
                 if band == sideband.STDERR:
-                    keep.feed(piece)
+                    child.heard.feed(piece)
                 await pieces.put((band, piece))
         await pieces.put((band, b""))
 

@@ -9,12 +9,13 @@ from typing import Final, Protocol, TypedDict
 
 from gitaly.errors import Cancelled, DeadlineExceeded, FailedPrecondition, Internal
 from gitaly.git.command import Git
-from gitaly.git.error_text import ErrorText
+from gitaly.git.last_words import LastWords, explain_on_band
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.process import Child
 from gitaly.git.quoting import go_quoted
+from gitaly.git.spawner import StoppedByLimit
 from gitaly.git.stdio import PIPE
-from gitaly.git.transfer import Sink, feeding, pump, pump_band, started
+from gitaly.git.transfer import FEW_BYTES, Sink, feeding, pump, pump_band, started
 from gitaly.tasks import background
 from gitaly.transport import sideband
 from gitaly.transport.negotiation import DONE, Negotiation, NegotiationParser, PacketWatcher
@@ -94,17 +95,13 @@ async def serve_stateful(
 
     Raises Internal, Cancelled (the client hung up) or DeadlineExceeded.
     """
-    limit, parser, stderr = (
-        NegotiationLimit(DONE, negotiation_seconds),
-        NegotiationParser(),
-        ErrorText(),
-    )
+    limit, parser = NegotiationLimit(DONE, negotiation_seconds), NegotiationParser()
     run = git.run("upload-pack", stdin=PIPE, stderr=PIPE, **fetch.options())
     try:
         async with (
             started(run, "running upload-pack: starting command", Internal) as child,
             feeding(child, peer.input(), (parser.feed, limit.watcher.feed)),
-            background(_pump_bands(child, peer, stderr)) as pumping,
+            background(_pump_bands(child, peer)) as pumping,
         ):
             # The pump is stopped, and not only git: it may be waiting for the client to read.
             with limit.ticking(pumping.cancel):
@@ -115,18 +112,22 @@ async def serve_stateful(
             ended = await child.wait()
     except ConnectionError as error:
         raise Cancelled("running upload-pack: user canceled the request") from error
+    except StoppedByLimit as error:
+        explain_on_band(peer, error)
+        raise
     finally:
         _note(fetch, parser)
     if ended:
         return
-    if stderr.value() == HUNG_UP:
+    if child.error_text == HUNG_UP:
         raise Cancelled("running upload-pack: user canceled the request")
-    raise Internal(f"running upload-pack: cmd wait: {ended}, stderr: {go_quoted(stderr.value())}")
+    raise Internal(f"running upload-pack: cmd wait: {ended}, stderr: {go_quoted(child.error_text)}")
 
 
 async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
     """One request of a fetch over HTTP: output as it is. Raises FailedPrecondition."""
     parser, digest = NegotiationParser(), hashlib.sha1(usedforsecurity=False)
+    output = LastWords(peer)
     run = git.run("upload-pack", stdin=PIPE, flags=["--stateless-rpc"], **fetch.options())
     try:
         async with (
@@ -135,12 +136,16 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
         ):
             assert child.stdout is not None
             child.stdout.enlarge()
-            fetch.response_bytes = await pump(child.stdout, peer)
+            fetch.response_bytes = await pump(child.stdout, output)
             ended = await child.wait()
+        output.release()
     except ConnectionError as error:
         raise FailedPrecondition(
             f"running upload-pack: copying stdout from upload-pack: {error}"
         ) from error
+    except StoppedByLimit as error:
+        output.explain(error)
+        raise
     finally:
         _note(fetch, parser)
         fetch.request_digest = digest.hexdigest()
@@ -158,11 +163,11 @@ def judge_negotiation(limit: NegotiationLimit, name: str) -> None:
         raise DeadlineExceeded(f"running {name}: waiting for negotiation: context canceled")
 
 
-async def _pump_bands(child: Child, peer: Peer, stderr: ErrorText) -> int:
+async def _pump_bands(child: Child, peer: Peer) -> int:
     assert child.stdout is not None
     assert child.stderr is not None
     child.stdout.enlarge()
-    errors = pump_band(child.stderr, peer, sideband.STDERR, stderr)
+    errors = pump_band(child.stderr, peer, sideband.STDERR, child.heard, FEW_BYTES)
     async with background(errors) as err:
         moved = await pump_band(child.stdout, peer, sideband.STDOUT)
         await err

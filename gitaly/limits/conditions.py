@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from gitaly.limits.usage import ParentUsage
+from gitaly.limits.usage import ParentUsage, pressures_of
 
 CPU: Final = "CgroupCpu"
 MEMORY: Final = "CgroupMemory"
@@ -101,41 +101,47 @@ class Conditions:
     def _memory(self, usage: ParentUsage, stats: Mapping[str, object]) -> Iterator[Event]:
         threshold = self._thresholds.anon_ratio
         more = {**stats, "stats.memory_threshold": threshold}
-        if usage.under_oom:
+        if usage.is_under_oom:
             yield Event(condition=MEMORY, reason=UNDER_OOM, stats=more)
-        elif usage.memory_limit and usage.memory_anon / usage.memory_limit >= threshold:
+        elif (
+            usage.memory_limit_bytes
+            and usage.anonymous_bytes / usage.memory_limit_bytes >= threshold
+        ):
             yield Event(condition=MEMORY, reason=MUCH_ANON, stats=more)
 
     def _pressure(
         self, last: Reading | None, reading: Reading, stats: Mapping[str, object]
     ) -> Iterator[Event]:
         """Critical pressure counts at once; a lesser one must last, and not be falling already."""
+        now = pressures_of(reading.usage)
+        before = pressures_of(last.usage) if last is not None else {}
         for resource, thresholds in self._thresholds.pressures.items():
-            pressure = (reading.usage.pressure or {}).get(resource)
-            if pressure is None:
+            percent = now.get(resource)
+            if percent is None:
                 continue
             more = {**stats, "stats.psi_resource": resource}
-            if pressure.some_avg60 < thresholds.backoff:
+            if percent < thresholds.backoff:
                 self._high_since.pop(resource, None)
                 continue
             since = self._high_since.setdefault(resource, reading.at)
-            if pressure.some_avg60 >= thresholds.critical:
+            if percent >= thresholds.critical:
                 yield Event(condition=PRESSURE, reason=PRESSURE_CRITICAL, stats=more)
-            elif reading.at - since >= thresholds.sustain_seconds and not _falls(
-                last, resource, pressure.some_avg60, thresholds.fast_fall_ratio
+            elif reading.at - since >= thresholds.sustain_seconds and (
+                percent >= before.get(resource, 0.0) * thresholds.fast_fall_ratio
             ):
                 yield Event(condition=PRESSURE, reason=PRESSURE_BACKOFF, stats=more)
 
 
 def pressure_levels(usage: ParentUsage, thresholds: Thresholds) -> Iterator[tuple[str, Level]]:
     """The resources whose pressure deserves a line in the log, each with how bad it is."""
+    found = pressures_of(usage)
     for resource, limits in thresholds.pressures.items():
-        pressure = (usage.pressure or {}).get(resource)
-        if pressure is None or pressure.some_avg60 < limits.warning:
+        percent = found.get(resource)
+        if percent is None or percent < limits.warning:
             continue
-        if pressure.some_avg60 >= limits.critical:
+        if percent >= limits.critical:
             yield resource, Level.CRITICAL
-        elif pressure.some_avg60 >= limits.backoff:
+        elif percent >= limits.backoff:
             yield resource, Level.BACKOFF
         else:
             yield resource, Level.WARNING
@@ -143,9 +149,10 @@ def pressure_levels(usage: ParentUsage, thresholds: Thresholds) -> Iterator[tupl
 
 def critical(last: ParentUsage | None, usage: ParentUsage, thresholds: Thresholds) -> Event | None:
     """Why load must be shed now; None: it need not."""
+    found = pressures_of(usage)
     for resource, limits in thresholds.pressures.items():
-        pressure = (usage.pressure or {}).get(resource)
-        if pressure is not None and pressure.some_avg60 >= limits.critical:
+        percent = found.get(resource)
+        if percent is not None and percent >= limits.critical:
             return Event(
                 condition=f"LoadShedderPSI/{resource}",
                 reason="loadshedder_psi_critical",
@@ -158,20 +165,19 @@ def critical(last: ParentUsage | None, usage: ParentUsage, thresholds: Threshold
 
 def stats_of(usage: ParentUsage) -> dict[str, object]:
     """A reading as log fields."""
-    limit = usage.memory_limit or 0
     found: dict[str, object] = {
-        "stats.memory_usage": usage.memory_usage,
-        "stats.memory_limit": limit,
-        "stats.inactive_file": usage.memory_inactive_file,
-        "stats.anon": usage.memory_anon,
-        "stats.anon_ratio": round(usage.memory_anon / limit, 3) if limit else 0.0,
+        "stats.memory_usage": usage.memory_bytes,
+        "stats.memory_limit": usage.memory_limit_bytes or 0,
+        "stats.inactive_file": usage.inactive_file_bytes,
+        "stats.anon": usage.anonymous_bytes,
+        "stats.anon_ratio": round(_anonymous_ratio(usage), 3),
         "stats.oom_kills": usage.oom_kills,
     }
-    for resource, pressure in (usage.pressure or {}).items():
-        found[f"stats.{resource}_pressure_some_avg60"] = pressure.some_avg60
+    for resource, percent in pressures_of(usage).items():
+        found[f"stats.{resource}_pressure_some_avg60"] = percent
     return found
 
 
-def _falls(last: Reading | None, resource: str, now: float, ratio: float) -> bool:
-    before = (last.usage.pressure or {}).get(resource) if last is not None else None
-    return before is not None and now < before.some_avg60 * ratio
+def _anonymous_ratio(usage: ParentUsage) -> float:
+    limit = usage.memory_limit_bytes
+    return usage.anonymous_bytes / limit if limit else 0.0

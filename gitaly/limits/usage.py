@@ -1,42 +1,38 @@
 """What adaptive limits and the load shedder want to know of the node's control group."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 
-class Pressure(Protocol):
-    """The kernel's pressure-stall figure for one resource, in percent of the time."""
-
-    @property
-    def some_avg60(self) -> float:
-        """Some task was stalled, on average of the last minute."""
-
-
 class ParentUsage(Protocol):
-    """One reading of the control group that all git children of the node are below."""
+    """One reading of the control group that all git children of the node are below.
+
+    Pressures are the share of the last minute, in percent, in which some task was stalled; None
+    where the kernel does not measure it.
+    """
 
     @property
     def throttled_seconds(self) -> float:
         """How long its CPU quota has held it back, since it exists."""
 
     @property
-    def memory_limit(self) -> int | None:
-        """Bytes; None: no limit."""
+    def memory_limit_bytes(self) -> int | None:
+        """None: no limit."""
 
     @property
-    def memory_usage(self) -> int:
-        """Bytes."""
+    def memory_bytes(self) -> int:
+        """In use, copies of files included."""
 
     @property
-    def memory_anon(self) -> int:
-        """Bytes of memory that is no copy of a file, so that it cannot be dropped."""
+    def anonymous_bytes(self) -> int:
+        """Memory that is no copy of a file, so that it cannot be dropped."""
 
     @property
-    def memory_inactive_file(self) -> int:
-        """Bytes of files that nobody has looked at for a while."""
+    def inactive_file_bytes(self) -> int:
+        """Copies of files that nobody has looked at for a while."""
 
     @property
-    def under_oom(self) -> bool:
+    def is_under_oom(self) -> bool:
         """Whether the kernel looks for memory to take back right now, in vain."""
 
     @property
@@ -44,8 +40,26 @@ class ParentUsage(Protocol):
         """Processes that the kernel has killed for its limit, since it exists."""
 
     @property
-    def pressure(self) -> Mapping[str, Pressure] | None:
-        """By "memory", "io", "cpu"; None where the kernel does not measure it."""
+    def memory_pressure(self) -> float | None:
+        """Stalled for memory."""
+
+    @property
+    def io_pressure(self) -> float | None:
+        """Stalled for disks."""
+
+    @property
+    def cpu_pressure(self) -> float | None:
+        """Stalled for a CPU."""
 
 
 ReadUsage = Callable[[], Awaitable[ParentUsage | None]]  # None: there is no such group
+
+
+def pressures_of(usage: ParentUsage) -> dict[str, float]:
+    """The pressures that are known, by resource: "memory", "io", "cpu"."""
+    found = {
+        "memory": usage.memory_pressure,
+        "io": usage.io_pressure,
+        "cpu": usage.cpu_pressure,
+    }
+    return {resource: percent for resource, percent in found.items() if percent is not None}

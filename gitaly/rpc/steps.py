@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from gitaly.errors import FailedPrecondition, NodeError
+from gitaly.errors import NodeError
 from gitaly.git.account import ACCOUNT
 from gitaly.limits import LeftQueue, MethodLimits, Refused, Turn
 from gitaly.observe.log import Logger
@@ -31,7 +31,6 @@ HEALTH: Final = "grpc.health.v1.Health"
 CLOCK_SLACK_SECONDS: Final = 0.01
 LIMIT_UNAUTHENTICATED: Final = "gitaly-feature-limit-unauthenticated"
 NO_LIMITS: Final[Mapping[str, MethodLimits]] = MappingProxyType({})
-TRANSACTION: Final = "gitaly-reference-transaction"
 CORRELATION_ID: Final = "x-gitlab-correlation-id"
 # What is passed on to logs, git's environment and other servers: short, and nothing but print.
 SOUND_ID: Final = re.compile(r"[!-~]{1,255}", re.ASCII)
@@ -68,7 +67,6 @@ class Steps:
             self.report,  # metrics and the access log
             self.decide,  # error → status; a bug → INTERNAL, with its traceback in the log only
             self.authenticate,
-            self.refuse_transactions,
         )
 
     def around(self, handler: Handler, method: Method) -> Handler:
@@ -85,6 +83,10 @@ class Steps:
         for step in reversed(self.list):
             handler = step(handler)
         return handler
+
+    def around_hook(self, handler: Handler) -> Handler:
+        """Wrap what answers a hook program of ours, whose token has been judged already."""
+        return self.identify(self.report(self.decide(handler)))
 
     def identify(self, inner: Handler) -> Handler:
         """Give the call its correlation id: the client's, else a new one."""
@@ -148,19 +150,6 @@ class Steps:
         async def handler(call: Call) -> None:
             if call.method.service != HEALTH:
                 self._auth.check(call.metadata.get("authorization"))
-            await inner(call)
-
-        return handler
-
-    def refuse_transactions(self, inner: Handler) -> Handler:
-        """A change that Praefect wants votes on is refused: this version casts none.
-
-        Praefect counts a node that changes something without a vote as failed; so nothing changes.
-        """
-
-        async def handler(call: Call) -> None:
-            if call.method.operation == "mutator" and TRANSACTION in call.metadata:
-                raise FailedPrecondition("votes are not available in this version")
             await inner(call)
 
         return handler

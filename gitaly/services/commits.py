@@ -94,7 +94,12 @@ class Commits:
         self, repository: RepositoryPaths, revisions: Sequence[bytes], mailmap: Mailmap
     ) -> list[GitCommit | None]:
         """`find` of each, in order: a hundred at a time."""
-        found = await self._objects.read_many(
-            repository, [revision + b"^{commit}" for revision in revisions]
-        )
+        ids = [revision + b"^{commit}" for revision in revisions]
+        return await self.read_many(repository, ids, mailmap)
+
+    async def read_many(
+        self, repository: RepositoryPaths, ids: Sequence[bytes], mailmap: Mailmap
+    ) -> list[GitCommit | None]:
+        """Commits by their object ids, as a walk finds them; None for what has gone."""
+        found = await self._objects.read_many(repository, ids)
         return [None if one is None else git_commit(one, mailmap) for one in found]

@@ -1,5 +1,7 @@
 """RemoteService: repositories elsewhere."""
 
+from typing import Final
+
 from gitaly._pb.remote_pb2 import (
     FindRemoteRepositoryRequest,
     FindRemoteRepositoryResponse,
@@ -11,7 +13,8 @@ from gitaly.git import Git, answers, pinned, remote_head_branch
 from gitaly.rpc import Call
 from gitaly.storage import Storages
 
-_NOT_IN_A_HEADER = ("\0", "\r", "\n")
+_LINE_BREAKS: Final = ("\r", "\n")
+LIMIT_BYTES: Final = 32 * 1024  # of a URL or a header; git gets them in its environment
 
 
 class RemoteServicer:
@@ -28,8 +31,7 @@ class RemoteServicer:
     ) -> FindRemoteRepositoryResponse:
         if not request.remote:
             raise InvalidRequest("empty remote can't be checked.")
-        if "\0" in request.remote:
-            raise InvalidRequest("remote contains a null byte")
+        _check(request.remote, "remote")
         with prefixed("error executing git command"):
             exists = await answers(self._git, request.remote)
         return FindRemoteRepositoryResponse(exists=exists)
@@ -40,12 +42,19 @@ class RemoteServicer:
         if not request.remote_url:
             raise InvalidRequest("missing remote URL")
         repository = self._storages.existing(request.repository)
-        if "\0" in request.remote_url:
-            raise InvalidRequest("remote URL contains a null byte")
+        _check(request.remote_url, "remote URL")
         header = request.http_authorization_header
-        if any(character in header for character in _NOT_IN_A_HEADER):
-            raise InvalidRequest("HTTP authorization header contains a line break or a null byte")
+        _check(header, "HTTP authorization header")
+        if any(character in header for character in _LINE_BREAKS):
+            raise InvalidRequest("HTTP authorization header contains a line break")
         url = pinned(request.remote_url, request.resolved_address)
         return FindRemoteRootRefResponse(
             ref=await remote_head_branch(self._git, repository, url, header)
         )
+
+
+def _check(value: str, name: str) -> None:
+    if "\0" in value:
+        raise InvalidRequest(f"{name} contains a null byte")
+    if len(value) > LIMIT_BYTES:
+        raise InvalidRequest(f"{name} is too long")

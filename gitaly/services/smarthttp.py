@@ -24,6 +24,7 @@ from gitaly.services.fetches import (
     report,
     statistics_of,
 )
+from gitaly.services.pack_objects import PackInterception
 from gitaly.services.pushes import Pushes
 from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
@@ -43,6 +44,7 @@ class SmartHTTPServicer:
         git: Git,
         *,
         pushes: Pushes,
+        packs: PackInterception,
         protocol: GitProtocol,
         metrics: NegotiationMetrics,
         logger: Logger,
@@ -50,6 +52,7 @@ class SmartHTTPServicer:
         self._storages = storages
         self._git = git
         self._pushes = pushes
+        self._packs = packs
         self._protocol = protocol
         self._metrics = metrics
         self._logger = logger
@@ -95,8 +98,10 @@ class SmartHTTPServicer:
     async def PostUploadPackWithSidechannel(
         self, request: PostUploadPackWithSidechannelRequest, call: Call
     ) -> PostUploadPackWithSidechannelResponse:
+        repository = self._storages.existing(request.repository)
+        config, env = self._packs.options(request.repository, repository.path, call, "http")
         fetch = Fetch(
-            repository=self._storages.existing(request.repository),
+            repository=repository,
             config=[
                 *config_options(
                     request.git_config_options,
@@ -105,8 +110,9 @@ class SmartHTTPServicer:
                     bad_key=FailedPrecondition,
                 ),
                 BUNDLE_URI_OFF,
+                *config,
             ],
-            env=self._protocol.environment(request.git_protocol, call),
+            env=env | self._protocol.environment(request.git_protocol, call),
         )
         async with sidechannel_of(call, "open sidechannel", retryable=True) as peer:
             try:
@@ -131,6 +137,7 @@ class SmartHTTPServicer:
             repository,
             first,
             call,
+            protocol="http",
             words="spawning receive-pack",
             failed=FailedPrecondition,
             flags=["--stateless-rpc"],

@@ -15,7 +15,6 @@ from gitaly._pb.ssh_pb2 import (
 )
 from gitaly.errors import Cancelled, Internal, InvalidRequest
 from gitaly.git import PIPE, Git, go_quoted
-from gitaly.git.error_text import ErrorText
 from gitaly.git.process import GRACE_SECONDS
 from gitaly.git.transfer import feeding, merged, started
 from gitaly.git.upload_pack import (
@@ -35,6 +34,7 @@ from gitaly.services.fetches import (
     report,
     statistics_of,
 )
+from gitaly.services.pack_objects import PackInterception
 from gitaly.services.pushes import Pushes
 from gitaly.services.sidechannels import sidechannel_of
 from gitaly.services.streams import first_request, inputs
@@ -54,6 +54,7 @@ class SSHServicer:
         git: Git,
         *,
         pushes: Pushes,
+        packs: PackInterception,
         protocol: GitProtocol,
         metrics: NegotiationMetrics,
         upload_pack_seconds: float,  # until a fetch must be negotiated
@@ -63,6 +64,7 @@ class SSHServicer:
         self._storages = storages
         self._git = git
         self._pushes = pushes
+        self._packs = packs
         self._protocol = protocol
         self._metrics = metrics
         self._upload_pack_seconds = upload_pack_seconds
@@ -74,15 +76,18 @@ class SSHServicer:
     ) -> SSHUploadPackWithSidechannelResponse:
         # The word is the reference's, and so is opening the sidechannel before any check.
         async with sidechannel_of(call, "opennig sidechannel", retryable=False) as peer:
+            repository = self._storages.existing(request.repository)
+            config, env = self._packs.options(request.repository, repository.path, call, "ssh")
             fetch = Fetch(
-                repository=self._storages.existing(request.repository),
+                repository=repository,
                 config=[
                     *config_options(
                         request.git_config_options, "running upload-pack: starting command"
                     ),
                     BUNDLE_URI_OFF,
+                    *config,
                 ],
-                env=self._protocol.environment(request.git_protocol, call),
+                env=env | self._protocol.environment(request.git_protocol, call),
             )
             try:
                 await serve_stateful(self._git, fetch, peer, self._upload_pack_seconds)
@@ -101,13 +106,18 @@ class SSHServicer:
         if first.stdin:
             raise InvalidRequest("non-empty data in first request")
         repository = self._storages.existing(first.repository)
-        stderr = ErrorText()
         async with (
             self._pushes.receive_pack(
-                repository, first, call, words="start cmd", failed=Internal, stderr=PIPE
+                repository,
+                first,
+                call,
+                protocol="ssh",
+                words="start cmd",
+                failed=Internal,
+                stderr=PIPE,
             ) as child,
             feeding(child, inputs(requests, "stdin")),
-            aclosing(merged(child, stderr)) as output,
+            aclosing(merged(child)) as output,
         ):
             async for band, piece in output:
                 if band == sideband.STDOUT:
@@ -118,7 +128,7 @@ class SSHServicer:
         if ended:
             return  # no exit status: its absence is success
         yield SSHReceivePackResponse(exit_status=ExitStatus(value=ended.number))
-        if stderr.value() == HUNG_UP:
+        if child.error_text == HUNG_UP:
             raise Cancelled("user canceled the push")
         raise Internal(f"cmd wait: {ended}")
 
@@ -129,7 +139,6 @@ class SSHServicer:
         repository = self._storages.existing(first.repository)
         if first.stdin:
             raise InvalidRequest("non-empty stdin in first request")
-        stderr = ErrorText()
         limit = NegotiationLimit(END_OF_ARGUMENTS, self._upload_archive_seconds)
         run = self._git.run(
             "upload-archive", repository=repository, args=[repository.path], stdin=PIPE, stderr=PIPE
@@ -137,7 +146,7 @@ class SSHServicer:
         async with (
             started(run, "running upload-archive: starting command", Internal) as child,
             feeding(child, inputs(requests, "stdin"), (limit.watcher.feed,)),
-            aclosing(merged(child, stderr)) as output,
+            aclosing(merged(child)) as output,
         ):
             with limit.ticking(partial(child.stop, GRACE_SECONDS)):
                 async for band, piece in output:
@@ -148,9 +157,9 @@ class SSHServicer:
                 ended = await child.wait()
         if not ended:
             judge_negotiation(limit, "upload-archive")
-            if stderr.value() == HUNG_UP:
+            if child.error_text == HUNG_UP:
                 raise Cancelled("running upload-archive: user canceled the request")
         yield SSHUploadArchiveResponse(exit_status=ExitStatus(value=ended.number))
         if not ended:
-            said = go_quoted(stderr.value())
+            said = go_quoted(child.error_text)
             raise Internal(f"send: cmd wait: {ended}, stderr: {said}")

@@ -1,11 +1,9 @@
 """Entries of trees by revision and path. Source: Gitaly, internal/git/catfile/tree_entries.go."""
 
-from gitaly.git import (
-    Objects,
-    RepositoryPaths,
-    TreeEntry,
-    find_entry,
-)
+from dataclasses import dataclass
+
+from gitaly.errors import Internal
+from gitaly.git import Objects, RepositoryPaths, TreeEntry, find_entry, parse_tree
 from gitaly.services.tree_paths import clean_path
 
 
@@ -32,3 +30,38 @@ class EntryFinder:
             self._seen = (where, tree.data if tree is not None and is_tree else b"")
             self._id_bytes = len(tree.object_id) // 2 if tree is not None else 20
         return find_entry(self._seen[1], name, self._id_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What `git ls-tree <revision> -- <path>` lists."""
+
+    entries: list[TreeEntry]  # their names are whole paths
+    directory: bytes  # all of them are in it; with a slash, or empty for the root
+
+
+async def listed_entries(
+    objects: Objects, repository: RepositoryPaths, revision: bytes, path: bytes
+) -> Listed:
+    """`dir/` lists what is in it, `dir` itself; "" and "/" the root. What is not there is empty.
+
+    Raises Internal, in the words of a git that failed, for a revision that leads to no tree and
+    for a path that leads out of it.
+    """
+    if await objects.info(repository, revision + b"^{tree}") is None:
+        raise Internal("exit status 128")
+    cleaned = clean_path(b"." if path in (b"", b"/") else path)
+    if (path.startswith(b"/") and path != b"/") or cleaned == b".." or cleaned.startswith(b"../"):
+        raise Internal("exit status 128")
+    is_inside = cleaned == b"." or path.endswith((b"/", b"/."))
+    if not is_inside:
+        entry = await EntryFinder(objects, repository).find(revision, cleaned)
+        directory = cleaned.rpartition(b"/")[0]
+        directory += b"/" if directory else b""
+        return Listed([entry._replace(name=cleaned)] if entry is not None else [], directory)
+    directory = b"" if cleaned == b"." else cleaned + b"/"
+    tree = await objects.read(repository, revision + b":" + directory)
+    if tree is None or tree.type != "tree":
+        return Listed([], directory)
+    entries = parse_tree(tree.data, len(tree.object_id) // 2)
+    return Listed([entry._replace(name=directory + entry.name) for entry in entries], directory)

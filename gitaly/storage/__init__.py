@@ -14,8 +14,9 @@ from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
 from gitaly.storage.sizes import directory_size
 from gitaly.storage.snapshot import AlternatesUnusable, snapshot
-from gitaly.storage.tempdirs import sweep, temporary
-from gitaly.storage.votes import Phase, Vote
+from gitaly.storage.tempdirs import sweep, temporary, temporary_file
+from gitaly.storage.votes import Phase, Vote, VoteFailed, digest_of, voting
+from gitaly.storage.worktrees import clean_up_worktrees
 
 __all__ = [
     "AlreadyLocked",
@@ -36,8 +37,11 @@ __all__ = [
     "Storage",
     "Storages",
     "Vote",
+    "VoteFailed",
     "access",
     "check_loose",
+    "clean_up_worktrees",
+    "digest_of",
     "directory_size",
     "ensure_filesystem_id",
     "file_system_name",
@@ -48,7 +52,9 @@ __all__ = [
     "sweep",
     "sweep_quarantines",
     "temporary",
+    "temporary_file",
     "touch_full_repack_timestamp",
     "usage",
+    "voting",
     "walk_repositories",
 ]

@@ -79,19 +79,23 @@ def _file(path: str, name: str) -> Iterator[bytes]:
 
 
 def _directory(path: str, name: str) -> Iterator[bytes]:
-    """With everything below it that is a directory or a regular file, in the order of names."""
+    """With everything below it that is a directory or a regular file, in the order of names.
+
+    What is deleted meanwhile is left out: git removes empty directories of references all the time.
+    """
     try:
         status = os.lstat(f"{path}/{name}")
+        if not stat.S_ISDIR(status.st_mode):
+            return
+        entries = sorted(os.listdir(f"{path}/{name}"))
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(status.st_mode):
-        return
     yield _header(f"{name}/", status)
-    for entry in sorted(os.listdir(f"{path}/{name}")):
+    for entry in entries:
         below = f"{name}/{entry}"
         try:
             mode = os.lstat(f"{path}/{below}").st_mode
-        except FileNotFoundError:  # deleted meanwhile
+        except FileNotFoundError:
             continue
         if stat.S_ISDIR(mode):
             yield from _directory(path, below)

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 from gitaly.errors import Internal
@@ -88,6 +89,17 @@ async def temporary(
     finally:
         with suppress(OSError):  # what resists is left to the sweep
             await blocking.run(directory.remove)
+
+
+@asynccontextmanager
+async def temporary_file(
+    blocking: Blocking, storage_path: str, prefix: str, content: bytes
+) -> AsyncIterator[str]:
+    """A file with that content, alone in a temporary directory, for the length of the block."""
+    async with temporary(blocking, storage_path, prefix) as directory:
+        path = Path(directory, "content")
+        await blocking.run(path.write_bytes, content)
+        yield str(path)
 
 
 async def sweep(storage_paths: Iterable[str], blocking: Blocking, logger: Logger) -> None:

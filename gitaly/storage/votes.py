@@ -9,7 +9,7 @@ from enum import Enum
 from hashlib import sha1
 from typing import Protocol
 
-from gitaly.errors import NodeError
+from gitaly.errors import NodeError, prefixed
 
 
 class Phase(Enum):
@@ -18,10 +18,16 @@ class Phase(Enum):
     PREPARING = "preparing"
     PREPARED = "prepared"
     COMMITTED = "committed"
+    SYNCHRONIZED = "synchronized"  # nothing changes here; it only lines the nodes up
+
+
+class VoteFailed(NodeError):
+    """There is no agreement, and no more is known of why than the message says."""
 
 
 class Vote(Protocol):
-    """Casts a vote and waits for the others. Raises NodeError if they don't agree."""
+    """Casts a vote and waits for the others. Raises VoteFailed if they don't agree, and another
+    NodeError if the vote could not be cast."""
 
     async def __call__(self, phase: Phase, digest: bytes) -> None:
         """`digest`: 20 bytes of SHA-1 over what must be the same everywhere."""
@@ -35,11 +41,9 @@ def digest_of(data: bytes) -> bytes:
 
 @contextmanager
 def voting(kind: type[NodeError], text: str) -> Iterator[None]:
-    """Prefix the error of a vote; one that says no more than that it failed becomes a `kind`."""
+    """Prefix the error of a vote; a VoteFailed becomes a `kind`."""
     try:
-        yield
-    except NodeError as error:
-        error.message = f"{text}: {error.message}"
-        if type(error) is not NodeError:
-            raise
+        with prefixed(text):
+            yield
+    except VoteFailed as error:
         raise kind(error.message, **error.metadata) from error

@@ -3,8 +3,8 @@
 import itertools
 import os
 import secrets
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from gitaly.transport.mux import MuxSession
 from gitaly.transport.tls_wire import TransportWire
@@ -15,12 +15,19 @@ from gitaly.transport.wire import SocketWire
 class Connection:
     """One accepted connection."""
 
+    number: int  # from 1, never used again
     is_internal: bool  # of our own hooks
     peer_address: str  # "127.0.0.1:4711"; empty for a unix socket
     wire: SocketWire | TransportWire
     is_identified: bool = False  # it is carried to the gRPC core
     session: MuxSession | None = None  # None: plain gRPC
     core_name: str = ""  # what the gRPC core calls its end of our relay
+    at_end: list[Callable[[], None]] = field(default_factory=list)  # called once it is gone
+
+    @property
+    def backchannel_id(self) -> int:
+        """By which others name the way back to this client; 0: there is none."""
+        return 0 if self.session is None else self.number
 
     @property
     def is_delivered(self) -> bool:
@@ -39,6 +46,7 @@ class Connections:
         self._numbers = itertools.count(1)
         self._prefix = f"gitaly-{os.getpid()}-{secrets.token_hex(8)}-"
         self._by_core_name: dict[str, Connection] = {}
+        self._by_number: dict[int, Connection] = {}
 
     def __len__(self) -> int:
         return len(self._by_core_name)
@@ -50,20 +58,31 @@ class Connections:
         self, *, is_internal: bool, peer_address: str, wire: SocketWire | TransportWire
     ) -> Connection:
         """Take note of an accepted connection."""
-        name = f"{self._prefix}{next(self._numbers)}"
+        number = next(self._numbers)
+        name = f"{self._prefix}{number}"
         connection = Connection(
+            number=number,
             is_internal=is_internal,
             peer_address=peer_address,
             wire=wire,
             core_name=name,
         )
         self._by_core_name[f"unix-abstract:{name}"] = connection
+        self._by_number[number] = connection
         return connection
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that is gone."""
+        """Forget a connection that is gone, and tell those who count on it."""
         self._by_core_name.pop(f"unix-abstract:{connection.core_name}", None)
+        self._by_number.pop(connection.number, None)
+        for ended in connection.at_end:
+            ended()
+        connection.at_end.clear()
 
     def by_peer(self, peer: str) -> Connection | None:
         """The connection that a call came in on, by what grpc says of the peer."""
         return self._by_core_name.get(peer) or self._by_core_name.get(peer.replace("%00", ""))
+
+    def by_number(self, number: int) -> Connection | None:
+        """The connection of a number, while it lives."""
+        return self._by_number.get(number)

@@ -91,9 +91,9 @@ def test_a_missing_storage_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
 
 def test_features_that_are_not_built_yet_are_named_in_one_line(tmp_path: Path) -> None:
-    more = "[cgroups.repositories]\ncount = 2\n[pack_objects_cache]\nenabled = true\n"
+    more = '[bundle_uri]\ngo_cloud_url = "x"\n[archive_cache]\nenabled = true\n'
     lines, _ = started(configuration(tmp_path, more))
-    assert "configured but not active: cgroups, pack_objects_cache" in messages(lines)
+    assert "configured but not active: archive_cache, bundle_uri" in messages(lines)
 
 
 def test_keys_that_nobody_knows_are_named(tmp_path: Path) -> None:
@@ -149,8 +149,10 @@ def test_check_says_line_by_line_that_all_is_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert lines[0] == "Checking configuration: OK"
     assert lines[1].startswith("Checking git: OK (2.")
-    assert lines[2] == "Checking runtime directory: OK"
-    assert lines[3] == f'Checking storage "default": OK ({tmp_path}/storage)'
+    assert lines[2].startswith("Checking runtime directory: OK (")
+    assert lines[3] == "Checking hook program: OK"
+    assert lines[4].startswith(f'Checking storage "default": OK ({tmp_path}/storage, ')
+    assert lines[5].startswith("standalone mode: ")
     assert lines[-1] == "OK"
     assert list((tmp_path / "storage").iterdir()) == []
 

@@ -23,7 +23,10 @@ COMMENTED_OUT = re.compile(r"^# (?=\[+[a-z_.-]+\]+$|[a-z0-9_]+ = )", re.M)
 KINDS = {path: key.kind for path, key in all_keys(Config)}
 REQUIRED = {"storage[].name", "storage[].path", "git.config[].key", "concurrency[].rpc"}
 
-BARE = load_text("[[storage]]\n[[concurrency]]\n[[git.config]]\n")
+BARE = load_text(
+    "[[storage]]\n[[concurrency]]\n[[git.config]]\n[[standalone.rule]]\n"
+    "[[cgroups.repositories.named]]\n"
+)
 WITHOUT_STORAGES = load_text("")
 ENABLED = load_text(
     "[pack_objects_cache]\nenabled = true\n[archive_cache]\nenabled = true\n"
@@ -113,7 +116,13 @@ def complete(tmp_path: Path) -> str:
 
 
 def given(config: Config) -> Iterator[str]:
-    arrays = {"storage", "git.config", "concurrency"}
+    arrays = {
+        "storage",
+        "git.config",
+        "concurrency",
+        "standalone.rule",
+        "cgroups.repositories.named",
+    }
     for path in sorted(config.origin.given - arrays):
         array = next((a for a in arrays if path.startswith(f"{a}.")), None)
         yield path.replace(array, f"{array}[]", 1) if array else path

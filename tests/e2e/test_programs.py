@@ -145,7 +145,20 @@ def test_the_password_in_a_url_is_not_shown(node: NodeProcess, name: str) -> Non
     assert answer.stderr == f"fatal: {way.url}: repository not found"
 
 
-def test_gitaly_hooks_says_that_there_are_no_hooks() -> None:
+def test_gitaly_hooks_is_not_for_hands() -> None:
     answer = run("gitaly-hooks", "update", "refs/heads/main", "0", "1")
     assert answer.code == 1
-    assert answer.stderr == "gitaly-hooks: hooks are not available in this version"
+    assert answer.stderr.startswith('gitaly-hooks: subcommand name invalid: "update"')
+
+
+def test_gitaly_hooks_check_is_gitaly_check(node: NodeProcess) -> None:
+    config = str(node.directory / "config.toml")
+    assert run("gitaly-hooks", "check", config) == run("gitaly", "check", config)
+    assert run("gitaly-hooks", "check", config).code == 0
+
+
+@pytest.mark.parametrize("program", ["gitaly", "gitaly-hooks"])
+@pytest.mark.parametrize("arguments", [[], [""], ["a", "b"]], ids=["none", "empty", "two"])
+def test_check_wants_one_file(program: str, arguments: list[str]) -> None:
+    answer = run(program, "check", *arguments)
+    assert (answer.code, answer.stderr) == (2, "error: invalid argument(s)")

@@ -1,6 +1,5 @@
 """What a push can do, and what it may not."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -110,21 +109,3 @@ def test_a_big_push_arrives(node: NodeProcess, name: str, big: Path, program: st
     way.git("push", "--quiet", way.url, "main", cwd=big)
     assert way.refs() == {"refs/heads/main": run_git("rev-parse", "main", cwd=big)}
     assert is_sound(way.path)
-
-
-@pytest.mark.parametrize("program", ["helper", "ssh"])
-def test_a_push_that_nobody_checks_is_refused_in_the_nodes_words(
-    own_node: Callable[[str], NodeProcess], work: Path, tmp_path: Path, program: str
-) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("x" * 32)
-    node = own_node(f'[gitlab]\nurl = "http://127.0.0.1:1"\nsecret_file = "{secret}"\n')
-    make_bare(node, "demo.git", source=work)
-    way = Way(node=node, program=program)
-    commit(work, "four")
-    before = way.refs()
-    for _ in range(5):  # each time: the words, and not that of a confused gRPC library
-        answer = way.try_git("push", way.url, "main", cwd=work)
-        assert answer.code == 128
-        assert "hooks are not available in this version" in answer.stderr
-    assert way.refs() == before

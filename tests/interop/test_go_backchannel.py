@@ -1,6 +1,7 @@
 """The node calls a server in Go at the other end of a connection, as it votes with Praefect."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,16 +10,18 @@ from typing import Any
 import grpc
 import pytest
 
+from gitaly._pb.repository_pb2 import CreateRepositoryRequest
+from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.transaction_pb2 import VoteTransactionRequest, VoteTransactionResponse
-from gitaly.errors import Unavailable
-from gitaly.transport.backchannel import Backchannel
+from gitaly.transport.backchannel import Backchannels, NoBackchannel
 from gitaly.transport.mux import MuxSession
 from tests.faults.nodes import Served, a_node
-from tests.interop.conftest import Peer
+from tests.interop.conftest import Peer, Report
 from tests.transport.wires import until
 
 VOTE = "/gitaly.RefTransaction/VoteTransaction"
-COMMIT = "0800"
+CREATE = "/gitaly.RepositoryService/CreateRepository"
+COMMIT, ABORT, STOP = "0800", "0801", "0802"
 REQUEST = VoteTransactionRequest(
     transaction_id=7,
     node="gitaly-1",
@@ -36,10 +39,11 @@ class Praefect:
         [connection] = served.connections
         assert connection.session is not None
         self.session: MuxSession = connection.session
-        self.backchannel = Backchannel(self.session, str(served.directory / "run" / "c-1"))
+        self.backchannels = Backchannels(served.connections)
+        self.number = connection.backchannel_id
 
     async def vote(self) -> VoteTransactionResponse:
-        method = self.backchannel.channel().unary_unary(
+        method = self.backchannels.channel(self.number).unary_unary(
             VOTE,
             request_serializer=VoteTransactionRequest.SerializeToString,
             response_deserializer=VoteTransactionResponse.FromString,
@@ -61,9 +65,9 @@ async def praefect(peer: Peer, directory: Path, kind: str = "tcp") -> AsyncItera
         assert await child.stdout.readline() == b"ready\n"
         found = Praefect(served, child)
         try:
-            yield found
+            async with found.backchannels:
+                yield found
         finally:
-            await found.backchannel.aclose()
             if child.returncode is None:
                 child.kill()
             await child.communicate()
@@ -92,17 +96,67 @@ async def test_a_vote_fails_when_the_client_goes_away(peer: Peer, tmp_path: Path
         await found.vote()
         found.child.kill()
         await until(lambda: found.session.is_lost)
-        with pytest.raises(Unavailable, match="session shutdown"):
+        with pytest.raises(NoBackchannel, match=f"no backchannel for peer {found.number}"):
             await found.vote()
 
 
 async def test_a_vote_that_runs_ends_with_the_connection(peer: Peer, tmp_path: Path) -> None:
     async with praefect(peer, tmp_path) as found:
         await found.vote()
-        asking: Any = found.backchannel.channel().unary_unary(VOTE)  # bytes: untyped by its stubs
+        asking: Any = found.backchannels.channel(found.number).unary_unary(
+            VOTE
+        )  # bytes: untyped by its stubs
         [connection] = found.served.connections
         connection.wire.abort()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async with asyncio.timeout(20):
                 await asking(b"")
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def created_by(
+    peer: Peer, directory: Path, kind: str, answer: str
+) -> tuple[Report, list[VoteTransactionRequest]]:
+    """How a creation with a transaction ends at a Praefect in Go, and what was voted."""
+    repository = Repository(storage_name="default", relative_path="new")
+    request = CreateRepositoryRequest(repository=repository).SerializeToString().hex()
+    transaction = b64encode(b'{"id":7,"node":"gitaly-1","primary":true}').decode()
+    async with a_node(directory) as served:
+        [report], said = await peer.run(
+            *("-address", served.address(kind), "-vote", answer),
+            *("-method", CREATE, "-request", request),
+            *("-metadata", f"gitaly-reference-transaction={transaction}"),
+        )
+        await served.quiet()
+    *votes, ready = said.decode().splitlines()
+    assert ready == "ready"
+    words = [vote.split() for vote in votes]
+    assert {path for path, _ in words} == {VOTE}
+    return report, [VoteTransactionRequest.FromString(bytes.fromhex(x)) for _, x in words]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+async def test_a_repository_is_created_with_votes(peer: Peer, tmp_path: Path, kind: str) -> None:
+    report, votes = await created_by(peer, tmp_path, kind, COMMIT)
+    assert (report.code, report.message) == ("OK", "")
+    assert [(vote.transaction_id, vote.node) for vote in votes] == [(7, "gitaly-1")] * 3
+    assert [VoteTransactionRequest.Phase.Name(vote.phase) for vote in votes] == [
+        "PREPARING_PHASE",
+        "PREPARED_PHASE",
+        "COMMITTED_PHASE",
+    ]
+    assert {len(vote.reference_updates_hash) for vote in votes} == {20}
+    assert not any(vote.HasField("repository") for vote in votes)
+    assert (tmp_path / "storage" / "new" / "HEAD").exists()
+
+
+@pytest.mark.parametrize(("answer", "word"), [(ABORT, "aborted"), (STOP, "stopped")])
+async def test_a_repository_is_not_created_against_the_vote(
+    peer: Peer, tmp_path: Path, answer: str, word: str
+) -> None:
+    report, votes = await created_by(peer, tmp_path, "tcp", answer)
+    assert report.code == "FailedPrecondition"
+    text = f"creating repository: preparatory vote: transaction was {word}"
+    assert report.message == text
+    assert len(votes) == 1
+    assert not (tmp_path / "storage" / "new").exists()

@@ -11,7 +11,7 @@ from gitaly.limits.conditions import (
     critical,
     pressure_levels,
 )
-from tests.limits.usages import GIB, Usage, pressed
+from tests.limits.usages import GIB, Usage
 
 IO = PressureThresholds(
     warning=10, backoff=20, critical=40, sustain_seconds=30, fast_fall_ratio=0.85
@@ -46,11 +46,11 @@ def test_counters_that_begin_anew_are_no_event() -> None:
 @pytest.mark.parametrize(
     ("usage", "reasons"),
     [
-        (Usage(memory_anon=int(GIB * 0.59)), []),
-        (Usage(memory_anon=int(GIB * 0.61)), ["condition_memory_anon"]),
-        (Usage(memory_usage=GIB, memory_inactive_file=GIB // 2), []),  # can be dropped
-        (Usage(memory_anon=5 * GIB, memory_limit=None), []),
-        (Usage(under_oom=True), ["condition_memory_oom"]),
+        (Usage(anonymous_bytes=int(GIB * 0.59)), []),
+        (Usage(anonymous_bytes=int(GIB * 0.61)), ["condition_memory_anon"]),
+        (Usage(memory_bytes=GIB, inactive_file_bytes=GIB // 2), []),  # can be dropped
+        (Usage(anonymous_bytes=5 * GIB, memory_limit_bytes=None), []),
+        (Usage(is_under_oom=True), ["condition_memory_oom"]),
     ],
 )
 def test_memory_is_short_when_too_much_of_it_cannot_be_dropped(
@@ -60,29 +60,29 @@ def test_memory_is_short_when_too_much_of_it_cannot_be_dropped(
 
 
 def test_pressure_must_last_before_limits_fall() -> None:
-    readings = [(at, pressed("io", 25)) for at in (0, 10, 20, 30)]
+    readings = [(at, Usage(io_pressure=25)) for at in (0, 10, 20, 30)]
     backoff = [("CgroupPressure", "condition_psi_backoff")]
     assert judged(*readings) == [[], [], [], backoff]
 
 
 def test_pressure_that_went_away_begins_to_last_anew() -> None:
     levels = ((0, 25), (20, 15), (30, 25), (40, 25))
-    assert judged(*((at, pressed("io", level)) for at, level in levels)) == [[]] * 4
+    assert judged(*((at, Usage(io_pressure=level)) for at, level in levels)) == [[]] * 4
 
 
 def test_pressure_that_falls_fast_is_left_to_fall() -> None:
     levels = ((0, 39), (10, 39), (20, 39), (30, 32), (40, 31))
-    found = judged(*((at, pressed("io", level)) for at, level in levels))
+    found = judged(*((at, Usage(io_pressure=level)) for at, level in levels))
     assert found[3:] == [[], [("CgroupPressure", "condition_psi_backoff")]]
 
 
 def test_critical_pressure_counts_at_once() -> None:
-    found = judged((0, pressed("io", 40)))
+    found = judged((0, Usage(io_pressure=40)))
     assert found == [[("CgroupPressure", "condition_psi_critical")]]
 
 
 def test_a_resource_that_is_not_watched_does_not_count() -> None:
-    assert judged((0, pressed("memory", 99))) == [[]]
+    assert judged((0, Usage(memory_pressure=99))) == [[]]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_resource_that_is_not_watched_does_not_count() -> None:
     [(9, []), (10, [Level.WARNING]), (20, [Level.BACKOFF]), (40, [Level.CRITICAL])],
 )
 def test_pressure_is_logged_by_how_bad_it_is(percent: float, levels: list[Level]) -> None:
-    found = pressure_levels(pressed("io", percent), THRESHOLDS)
+    found = pressure_levels(Usage(io_pressure=percent), THRESHOLDS)
     assert [level for _, level in found] == levels
 
 
@@ -104,15 +104,15 @@ def test_load_is_shed_for_a_new_kill_by_the_kernel_only() -> None:
 
 
 def test_load_is_shed_for_critical_pressure() -> None:
-    event = critical(None, pressed("io", 41), THRESHOLDS)
+    event = critical(None, Usage(io_pressure=41), THRESHOLDS)
     assert event is not None
     assert (event.condition, event.reason) == ("LoadShedderPSI/io", "loadshedder_psi_critical")
-    assert critical(None, pressed("io", 39), THRESHOLDS) is None
+    assert critical(None, Usage(io_pressure=39), THRESHOLDS) is None
 
 
 def test_an_event_says_what_it_was_seen_by() -> None:
     conditions = Conditions(THRESHOLDS)
-    (event,) = conditions.judge(Reading(0, Usage(memory_anon=GIB, oom_kills=3)))
+    (event,) = conditions.judge(Reading(0, Usage(anonymous_bytes=GIB, oom_kills=3)))
     assert event.stats == {
         "stats.memory_usage": GIB // 4,
         "stats.memory_limit": GIB,

@@ -23,11 +23,11 @@ from gitaly.limits import (
 from gitaly.observe.log import make_logger
 from tests.limits.conftest import Limit, Metrics
 from tests.limits.test_conditions import IO
-from tests.limits.usages import GIB, Usage, pressed
+from tests.limits.usages import GIB, Usage
 
 CURRENT = "gitaly_concurrency_limiting_current_limit"
 BACKOFFS = "gitaly_concurrency_limiting_backoff_events_total"
-FULL = Usage(memory_anon=GIB)
+FULL = Usage(anonymous_bytes=GIB)
 
 
 class TheEnd(Exception):
@@ -155,7 +155,7 @@ async def test_without_a_control_group_limits_only_rise(limit: Limit, metrics: M
 
 
 async def test_pressure_is_logged(metrics: Metrics) -> None:
-    bench = Bench([pressed("io", 15), pressed("io", 50)], metrics)
+    bench = Bench([Usage(io_pressure=15), Usage(io_pressure=50)], metrics)
     await bench.run()
     (warning,) = bench.lines("PSI pressure above warning threshold")
     (error,) = bench.lines("Critical PSI pressure detected")

@@ -22,7 +22,7 @@ from gitaly.observe.log import make_logger
 from gitaly.rpc import Call, RunningReads
 from gitaly.storage import Blocking
 from tests.rpc.conftest import Serve
-from tests.rpc.test_limits import (
+from tests.rpc.slow import (
     EXISTS,
     REPLICATE,
     Repositories,

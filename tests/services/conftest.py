@@ -21,7 +21,11 @@ from gitaly.git import (
 )
 from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
+from gitaly.services.voters import Voters
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
+from gitaly.transactions import TransactionManager
+from gitaly.transport.backchannel import Backchannels
+from gitaly.transport.connections import Connections
 from tests.git.support import Bare, run_git
 
 
@@ -54,11 +58,14 @@ async def references(git: Git) -> AsyncIterator[InProcessReferences]:
 
 @pytest.fixture
 def repositories(storages: Storages, git: Git) -> RepositoryServicer:
-    blocking, counter = Blocking(), RepositoryCounter()
+    blocking, counter, logger = Blocking(), RepositoryCounter(), structlog.get_logger()
+    backchannels = Backchannels(Connections())
+    manager = TransactionManager(backchannels, CollectorRegistry(), (), logger)
     return RepositoryServicer(
         storages,
         creator=Creator(git, blocking, counter),
-        remover=Remover(blocking, counter, structlog.get_logger(), lambda _: None),
+        remover=Remover(blocking, counter, logger, lambda _: None),
+        voters=Voters(manager),
     )
 
 

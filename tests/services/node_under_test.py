@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.message import Message
 
-from gitaly._pb import smarthttp_pb2, ssh_pb2
+from gitaly._pb import hook_pb2, repository_pb2, smarthttp_pb2, ssh_pb2
 from gitaly._pb.packfile_pb2 import PackfileNegotiationStatistics
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.client import CallFailed, dial
@@ -30,7 +30,12 @@ from tests.transport.wires import until
 Metadata = Sequence[tuple[str, str]]
 A: Final = Repository(storage_name="default", relative_path="a.git")
 ZERO: Final = "0" * 40
-MODULES: Final = {"SSHService": ssh_pb2, "SmartHTTPService": smarthttp_pb2}
+MODULES: Final = {
+    "HookService": hook_pb2,
+    "RepositoryService": repository_pb2,
+    "SSHService": ssh_pb2,
+    "SmartHTTPService": smarthttp_pb2,
+}
 
 
 @dataclass
@@ -247,13 +252,20 @@ class Stream:
         self._channel.close()
 
 
+def service_of(method: str) -> str:
+    if method.endswith("CustomHooks"):
+        return "RepositoryService"
+    if method.endswith("Hook"):
+        return "HookService"
+    return "SSHService" if method.startswith("SSH") else "SmartHTTPService"
+
+
 def path_of(method: str) -> str:
-    service = "SSHService" if method.startswith("SSH") else "SmartHTTPService"
-    return f"/gitaly.{service}/{method}"
+    return f"/gitaly.{service_of(method)}/{method}"
 
 
 def response_class(method: str) -> type[Message]:
-    service = "SSHService" if method.startswith("SSH") else "SmartHTTPService"
+    service = service_of(method)
     descriptor = MODULES[service].DESCRIPTOR.services_by_name[service].methods_by_name[method]
     found: type[Message] = getattr(MODULES[service], descriptor.output_type.name)
     return found

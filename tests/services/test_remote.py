@@ -111,6 +111,7 @@ async def test_a_remote_repository_exists_if_its_head_is_born(
     [
         ("", InvalidRequest, "empty remote can't be checked."),
         ("a\0b", InvalidRequest, "remote contains a null byte"),
+        ("http://" + "x" * 200_000, InvalidRequest, "remote is too long"),
         (
             "--upload-pack=touch x",
             Internal,
@@ -193,8 +194,9 @@ async def test_a_remote_without_head_has_no_root_ref(
         (
             {"http_authorization_header": "x\r\nHost: y"},
             InvalidRequest,
-            "HTTP authorization header contains a line break or a null byte",
+            "HTTP authorization header contains a line break",
         ),
+        ({"remote_url": "http://" + "x" * 200_000}, InvalidRequest, "remote URL is too long"),
         ({"remote_url": "-x"}, Internal, "exit status 128"),
         ({"remote_url": "ext::sh -c echo% x"}, Internal, "exit status 128"),
     ],

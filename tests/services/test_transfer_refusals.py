@@ -212,20 +212,12 @@ async def test_over_ssh_the_sidechannel_is_opened_before_anything_else(node: Nod
 
 
 @pytest.mark.parametrize("method", [HTTP_PUSH, SSH_PUSH])
-async def test_a_push_that_needs_votes_is_refused(node: Node, method: str) -> None:
+async def test_a_push_in_a_transaction_that_nobody_can_read_is_refused(
+    node: Node, method: str
+) -> None:
     metadata = [("gitaly-reference-transaction", "x")]
     answer = await node.ask(method, first(method, A), metadata=metadata)
-    assert answer.status == ("FAILED_PRECONDITION", "votes are not available in this version")
-
-
-@pytest.mark.parametrize("method", [HTTP_PUSH, SSH_PUSH])
-async def test_a_push_that_needs_hooks_is_refused(tmp_path: Path, method: str) -> None:
-    (tmp_path / "secret").write_text("x" * 32)
-    gitlab = f'[gitlab]\nurl = "http://127.0.0.1:1"\nsecret_file = "{tmp_path}/secret"'
-    async with a_node_with_a_repository(tmp_path, gitlab) as node:
-        answer = await node.ask(method, first(method, A))
-        assert answer.status == ("FAILED_PRECONDITION", "hooks are not available in this version")
-        assert node.git("for-each-ref", "--format=%(refname)") == "refs/heads/main"
+    assert answer.status == ("INVALID_ARGUMENT", "gitaly-reference-transaction: not base64")
 
 
 async def test_a_git_that_cannot_be_started_is_told_with_the_words_of_the_call(

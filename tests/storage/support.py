@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gitaly._pb import shared_pb2
-from gitaly.errors import NodeError
-from gitaly.storage import Phase, Vote
+from gitaly.storage import Phase, Vote, VoteFailed
 
 
 def message(
@@ -44,7 +43,7 @@ def votes_of(*, failing: Phase | None = None) -> tuple[list[tuple[Phase, bytes]]
     async def vote(phase: Phase, digest: bytes) -> None:
         votes.append((phase, digest))
         if phase is failing:
-            raise NodeError("transaction was aborted")
+            raise VoteFailed("transaction was aborted")
 
     return votes, vote
 

@@ -1,9 +1,10 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from gitaly.storage.quarantines import remove_idle_quarantines
+from gitaly.storage.quarantines import Working, remove_idle_quarantines, working_gits
 
 NOW = 1_700_000_000
 
@@ -30,12 +31,44 @@ def test_what_a_dead_push_left_is_removed(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_what_has_just_been_left_by_a_dead_push_is_removed(tmp_path: Path) -> None:
+    left = quarantine(repository(tmp_path, "a.git"), 1)
+    elsewhere = Working(frozenset({str(tmp_path / "b.git")}), seen_at=NOW)
+    assert remove_idle_quarantines(str(tmp_path), NOW, elsewhere) == [str(left)]
+
+
 @pytest.mark.parametrize("written", ["pack/tmp_pack_1", "pack", "."])
 def test_a_push_that_still_writes_is_left_alone(tmp_path: Path, written: str) -> None:
-    alive = quarantine(repository(tmp_path, "a.git"), 7200)
+    path = repository(tmp_path, "a.git")
+    alive = quarantine(path, 7200)
     os.utime(alive / written, (NOW - 10, NOW - 10))
-    assert remove_idle_quarantines(str(tmp_path), NOW) == []
+    here = Working(frozenset({str(path)}), seen_at=NOW)
+    assert remove_idle_quarantines(str(tmp_path), NOW, here) == []
     assert (alive / "pack/tmp_pack_1").exists()
+
+
+def test_a_push_that_begins_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    quarantine(repository(tmp_path, "a.git"), 0)
+    assert remove_idle_quarantines(str(tmp_path), NOW, Working(frozenset(), seen_at=NOW)) == []
+
+
+def test_gits_of_others_may_be_anywhere(tmp_path: Path) -> None:
+    quarantine(repository(tmp_path, "a.git"), 10)
+    unknown = Working(frozenset(), seen_at=NOW, are_all_known=False)
+    assert remove_idle_quarantines(str(tmp_path), NOW, unknown) == []
+
+
+def test_a_git_is_seen_where_it_works(tmp_path: Path) -> None:
+    path = tmp_path / "a.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", str(path)], check=True)
+    with subprocess.Popen(
+        ["git", "receive-pack", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as git:
+        assert git.stdout is not None
+        git.stdout.read(4)  # it has found its repository
+        assert working_gits().may_be_in(str(path))
+        assert not working_gits().may_be_in(str(tmp_path))
+        git.kill()
 
 
 def test_nothing_else_in_the_object_directory_is_touched(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from gitaly.git.diffs.changed_paths import ChangedPath
 from gitaly.git.diffs.commands import Diffs
 from gitaly.git.diffs.comparison import Comparison, PatchOptions
-from gitaly.git.diffs.head_attributes import HeadAttributes
+from gitaly.git.diffs.head_attributes import AttributeOptions, HeadAttributes
 from gitaly.git.diffs.limits import Limits
 from gitaly.git.diffs.numstat import LineCounts
 from gitaly.git.diffs.pairs import PairNames, PairsRefused, check_pairs, trees_of
@@ -12,6 +12,7 @@ from gitaly.git.diffs.range_diff import CommitPair, RangeDiffEvent
 from gitaly.git.diffs.raw import DiffUnreadable, RawEntry
 
 __all__ = [
+    "AttributeOptions",
     "ChangedPath",
     "CommitPair",
     "Comparison",

@@ -12,20 +12,27 @@ from gitaly.errors import FailedPrecondition, Internal
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.diffs.changed_paths import ChangedPath, ChangedPathsParser
 from gitaly.git.diffs.comparison import Comparison, PatchOptions
-from gitaly.git.diffs.head_attributes import HeadAttributes
+from gitaly.git.diffs.head_attributes import AttributeOptions, HeadAttributes
 from gitaly.git.diffs.numstat import LineCounts, NumstatParser
+from gitaly.git.diffs.output import (
+    check_end,
+    enlarged,
+    parsed,
+    pieces,
+    range_diff_exit,
+    raw_entries,
+    succeeded,
+    with_objects,
+)
 from gitaly.git.diffs.patches import DiffParser, Event
 from gitaly.git.diffs.range_diff import RangeDiffEvent, RangeDiffParser
-from gitaly.git.diffs.raw import DiffUnreadable, RawEntry, parse_records
-from gitaly.git.environment import quarantine_environment
-from gitaly.git.exit_status import Exit
+from gitaly.git.diffs.raw import DiffUnreadable, RawEntry
 from gitaly.git.invocation import Options
 from gitaly.git.paths import RepositoryPaths
-from gitaly.git.pipes import PipeReader
 from gitaly.git.process import Child
 from gitaly.git.revision_syntax import ID_DIGITS
 from gitaly.git.stdio import DEVNULL, PIPE, Target
-from gitaly.git.transfer import MESSAGE_BYTES, PIECE_BYTES, started
+from gitaly.git.transfer import PIECE_BYTES, started
 
 _PREFIXES: Final = ("diff.noprefix", "false")  # the parser looks for a/ and b/
 
@@ -47,10 +54,10 @@ class Diffs:
         parser = DiffParser(options.limits, only_patched=options.ignores_space)
         flags = [*self._patch_flags(comparison.repository), *options.flags()]
         async with self._diff(comparison, flags) as child:
-            async for events in _parsed(child, parser):
+            async for events in parsed(child, parser):
                 yield events
             if not parser.is_cut_short:  # else git has more to say than anybody wants to hear
-                _check(child, await child.wait())
+                check_end(child, await child.wait())
 
     async def blobs(
         self, comparison: Comparison, options: PatchOptions, objects_directory: str
@@ -62,23 +69,23 @@ class Diffs:
         repository = comparison.repository
         parser = DiffParser(options.limits, one_pair=True)
         async with (
-            self._attributes.options(repository, _PREFIXES) as more,
+            self._attributes_for(comparison, _PREFIXES) as more,
             started(
                 self._git.run(
                     "diff",
                     repository=repository,
                     flags=[*self._patch_flags(repository), *options.flags()],
                     args=[comparison.old, comparison.new],
-                    env=_with_objects(repository, objects_directory),
+                    env=with_objects(repository, objects_directory),
                     **more,
                 ),
                 "spawning git-diff",
                 Internal,
             ) as child,
         ):
-            async for events in _parsed(child, parser):
+            async for events in parsed(child, parser):
                 yield events
-            await _succeeded(child, "waiting for git-diff: ")
+            await succeeded(child, "waiting for git-diff: ")
 
     async def trees(
         self, comparison: Comparison, options: PatchOptions, objects_directory: str
@@ -95,14 +102,14 @@ class Diffs:
                 repository=repository,
                 flags=[*self._patch_flags(repository), "--no-renames", *options.flags()],
                 args=[comparison.old, comparison.new],
-                env=_with_objects(repository, objects_directory),
+                env=with_objects(repository, objects_directory),
             ),
             "spawning git-diff-pairs",
             Internal,
         ) as child:
-            async for events in _parsed(child, parser):
+            async for events in parsed(child, parser):
                 yield events
-            await _succeeded(child, "waiting for git-diff-pairs: ")
+            await succeeded(child, "waiting for git-diff-pairs: ")
 
     async def entries(
         self, comparison: Comparison, *flags: str
@@ -110,9 +117,9 @@ class Diffs:
         """Changed files without patches, as `git diff` finds them. Raises as `files` does."""
         line = ["--raw", "-z", f"--abbrev={self._id_length(comparison.repository)}", *flags]
         async with self._diff(comparison, line) as child:
-            async for batch in _raw_entries(_enlarged(child)):
+            async for batch in raw_entries(enlarged(child)):
                 yield batch
-            _check(child, await child.wait())
+            check_end(child, await child.wait())
 
     async def tree_entries(
         self, comparison: Comparison, *flags: str
@@ -125,17 +132,17 @@ class Diffs:
             args=[comparison.old, comparison.new],
             after_separator=comparison.paths,
         ) as child:
-            async for batch in _raw_entries(_enlarged(child)):
+            async for batch in raw_entries(enlarged(child)):
                 yield batch
 
     async def line_counts(self, comparison: Comparison) -> AsyncGenerator[list[LineCounts], None]:
         """Added and removed lines of each changed file. Raises as `files` does."""
         parser = NumstatParser()
         async with self._diff(comparison, ["--numstat", "-z"], prefixes=False) as child:
-            async for records in _enlarged(child).record_batches(b"\0"):
+            async for records in enlarged(child).record_batches(b"\0"):
                 yield parser.receive(records)
             parser.finish()
-            _check(child, await child.wait())
+            check_end(child, await child.wait())
 
     async def text(
         self, subcommand: str, comparison: Comparison, flags: Sequence[str]
@@ -147,7 +154,7 @@ class Diffs:
             else [comparison.old, comparison.new]
         )
         async with (
-            self._attributes.options(comparison.repository) as options,
+            self._attributes_for(comparison) as options,
             self._started(
                 subcommand,
                 repository=comparison.repository,
@@ -156,9 +163,9 @@ class Diffs:
                 **options,
             ) as child,
         ):
-            async for piece in _pieces(_enlarged(child)):
+            async for piece in pieces(enlarged(child)):
                 yield piece
-            await _succeeded(child)
+            await succeeded(child)
 
     async def changed_paths(
         self, repository: RepositoryPaths, lines: Sequence[str], flags: Sequence[str]
@@ -178,10 +185,10 @@ class Diffs:
         ) as child:
             assert child.stdin is not None
             child.stdin.feed("".join(f"{line}\n" for line in lines).encode())
-            async for records in _enlarged(child).record_batches(b"\0"):
+            async for records in enlarged(child).record_batches(b"\0"):
                 yield parser.receive(records)
             parser.finish()
-            _check(child, await child.wait(), "cmd wait err: ")
+            check_end(child, await child.wait(), "cmd wait err: ")
 
     async def patch_id(self, comparison: Comparison, *flags: str) -> str:
         """A hash of the difference that doesn't depend on line numbers; empty: no difference.
@@ -191,7 +198,7 @@ class Diffs:
         reader, writer = os.pipe()
         try:
             async with (
-                self._attributes.options(comparison.repository) as options,
+                self._attributes_for(comparison) as options,
                 started(
                     self._git.run(
                         "diff",
@@ -214,8 +221,8 @@ class Diffs:
                 writer = -1
                 assert patch_id.stdout is not None
                 output = await patch_id.stdout.read_all(1 << 20)
-                await _succeeded(patch_id, "waiting for patch-id: ")
-                await _succeeded(diff, "waiting for git-diff: ")
+                await succeeded(patch_id, "waiting for patch-id: ")
+                await succeeded(diff, "waiting for git-diff: ")
         finally:
             for end in (reader, writer):
                 if end >= 0:
@@ -230,9 +237,9 @@ class Diffs:
     ) -> AsyncGenerator[bytes, None]:
         """What `git range-diff` writes, in pieces. Raises Internal with its exit."""
         async with self._range_diff(repository, arguments) as child:
-            async for piece in _pieces(_enlarged(child)):
+            async for piece in pieces(enlarged(child)):
                 yield piece
-            how = _range_diff_exit(await child.wait())
+            how = range_diff_exit(await child.wait())
             if not how:
                 raise GitFailed(how, child.error_text)
 
@@ -242,14 +249,14 @@ class Diffs:
         """Its pairs. Raises FailedPrecondition with its exit, Internal."""
         parser = RangeDiffParser()
         async with self._range_diff(repository, arguments) as child:
-            stdout = _enlarged(child)
+            stdout = enlarged(child)
             try:
                 while data := await stdout.read(PIECE_BYTES):
                     yield parser.receive(data)
                 yield parser.finish()
             except DiffUnreadable as error:
                 raise Internal(f"RangeDiff: parse failure: {error}") from error
-            _check(child, _range_diff_exit(await child.wait()), "RangeDiff: ")
+            check_end(child, range_diff_exit(await child.wait()), "RangeDiff: ")
 
     @asynccontextmanager
     async def _range_diff(
@@ -270,7 +277,7 @@ class Diffs:
     ) -> AsyncIterator[Child]:
         config = [_PREFIXES] if prefixes else []
         async with (
-            self._attributes.options(comparison.repository, *config) as options,
+            self._attributes_for(comparison, *config) as options,
             self._started(
                 "diff",
                 repository=comparison.repository,
@@ -282,6 +289,17 @@ class Diffs:
             ) as child,
         ):
             yield child
+
+    @asynccontextmanager
+    async def _attributes_for(
+        self, comparison: Comparison, *config: tuple[str, str]
+    ) -> AsyncIterator[AttributeOptions]:
+        """None are looked for on behalf of a git that will be refused for its arguments."""
+        if comparison.old.startswith("-") or comparison.new.startswith("-"):
+            yield AttributeOptions(config=[*config])
+            return
+        async with self._attributes.options(comparison.repository, *config) as options:
+            yield options
 
     @asynccontextmanager
     async def _started(
@@ -296,70 +314,3 @@ class Diffs:
 
     def _id_length(self, repository: RepositoryPaths) -> int:
         return ID_DIGITS[self._git.formats.of(repository.path).object_format]
-
-
-async def _parsed(child: Child, parser: DiffParser) -> AsyncIterator[list[Event]]:
-    stdout = _enlarged(child)
-    try:
-        while not parser.is_done and (data := await stdout.read(PIECE_BYTES)):
-            yield parser.receive(data)
-        yield parser.finish()
-    except DiffUnreadable as error:
-        raise Internal(f"parse failure: {error}") from error
-
-
-def _with_objects(repository: RepositoryPaths, directory: str) -> dict[str, str]:
-    """The environment in which git looks for objects there, too. A plain path without colons."""
-    key = "GIT_ALTERNATE_OBJECT_DIRECTORIES"
-    others = quarantine_environment(repository).get(key)
-    return {key: f"{others}:{directory}" if others else directory}
-
-
-async def _raw_entries(stdout: PipeReader) -> AsyncIterator[list[RawEntry]]:
-    """Records may be cut between two batches: names follow their head."""
-    kept: list[bytes] = []
-    async for records in stdout.record_batches(b"\0"):
-        kept += records
-        complete = _complete(kept)
-        yield [*parse_records(iter(kept[:complete]))]
-        del kept[:complete]
-    yield [*parse_records(iter(kept))]
-
-
-def _complete(records: Sequence[bytes]) -> int:
-    """How many of them belong to entries of which nothing is missing."""
-    position = 0
-    while position < len(records):
-        status = records[position].rpartition(b" ")[2][:1]
-        end = position + (3 if status in (b"R", b"C") else 2)
-        if end > len(records):
-            break
-        position = end
-    return position
-
-
-async def _pieces(stdout: PipeReader) -> AsyncIterator[bytes]:
-    while piece := await stdout.read(MESSAGE_BYTES):
-        yield piece
-
-
-def _enlarged(child: Child) -> PipeReader:
-    assert child.stdout is not None
-    child.stdout.enlarge()
-    return child.stdout
-
-
-def _check(child: Child, how: Exit, words: str = "") -> None:
-    if not how:
-        raise FailedPrecondition(f"{words}{how}", stderr=child.error_text.decode(errors="replace"))
-
-
-async def _succeeded(child: Child, words: str = "cmd: ") -> None:
-    how = await child.wait()
-    if not how:
-        raise Internal(f"{words}{how}", stderr=child.error_text.decode(errors="replace"))
-
-
-def _range_diff_exit(how: Exit) -> Exit:
-    """Git before 2.40 passes an error on as -1."""
-    return Exit(128) if how.code == 255 else how

@@ -106,17 +106,19 @@ class Counts(CommitReading):
             raise Internal("object not found")
         parents = parse_commit(commit.data).parent_ids
         empty = EMPTY_TREE["sha1" if len(commit.object_id) == 40 else "sha256"].encode()
-        lines = git_lines(
-            self._git,
-            "diff",
-            repository,
-            flags=["--numstat"],
-            args=[parents[0] if parents else empty, commit.object_id],
-            paths=[],
-        )
         answer = CommitStatsResponse(oid=commit.object_id)
-        async for batch in lines:
-            _add(answer, batch)
+        async with self._attributes.options(repository) as options:
+            lines = git_lines(
+                self._git,
+                "diff",
+                repository,
+                flags=["--numstat"],
+                args=[parents[0] if parents else empty, commit.object_id],
+                paths=[],
+                **options,
+            )
+            async for batch in lines:
+                _add(answer, batch)
         return answer
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +18,7 @@ from gitaly._pb.commit_pb2 import (
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal, InvalidRequest, NodeError, NotFound, prefixed
 from gitaly.git import GitFailed, RepositoryPaths, git_lines
+from gitaly.git.diffs import AttributeOptions
 from gitaly.git.rev_list import Flags
 from gitaly.rpc import Call
 from gitaly.services.commit.decoration import LogFormat, log_format
@@ -29,6 +30,7 @@ from gitaly.services.times import as_text_proto
 _ALL_ORDERS: Final[Mapping[int, str]] = MappingProxyType(
     {FindAllCommitsRequest.TOPO: "--topo-order", FindAllCommitsRequest.DATE: "--date-order"}
 )
+LARGEST_COUNT: Final = 2**31 - 1  # that git understands
 _SWITCHES: Final = (("skip_merges", "--no-merges"), ("first_parent", "--first-parent"))
 _UNKNOWN_REVISION: Final = re.compile(
     rb"fatal: ambiguous argument '.*': unknown revision or path not in the working tree."
@@ -55,24 +57,28 @@ class History(CommitReading):
             raise InvalidRequest("path is empty string")
         form = log_format(request)
         to_skip = request.offset if request.follow and request.offset > 0 else 0
-        lines = git_lines(
-            self._git,
-            "log",
-            repository,
-            flags=[*form.flags, *find_commits_flags(request, to_skip)],
-            args=[revision] if revision or not request.all else [],
-            paths=request.paths,
-            has_literal_paths=request.global_options.literal_pathspecs,
-        )
-        try:
-            async with (
-                aclosing(lines),
-                aclosing(self._decorated(repository, lines, form, to_skip)) as found,
-            ):
+        async with AsyncExitStack() as stack:
+            options: AttributeOptions = {}
+            if request.include_shortstat:
+                options = await stack.enter_async_context(self._attributes.options(repository))
+            lines = git_lines(
+                self._git,
+                "log",
+                repository,
+                flags=[*form.flags, *find_commits_flags(request, to_skip)],
+                args=[revision] if revision or not request.all else [],
+                paths=request.paths,
+                has_literal_paths=request.global_options.literal_pathspecs,
+                **options,
+            )
+            await stack.enter_async_context(aclosing(lines))
+            found = self._decorated(repository, lines, form, to_skip)
+            await stack.enter_async_context(aclosing(found))
+            try:
                 async for commits in in_messages(found):
                     yield FindCommitsResponse(commits=commits)
-        except GitFailed as error:
-            raise _find_commits_error(error) from error
+            except GitFailed as error:
+                raise _find_commits_error(error) from error
 
     async def FindAllCommits(
         self, request: FindAllCommitsRequest, _: Call
@@ -161,7 +167,7 @@ class History(CommitReading):
             to_skip -= len(records) - len(part)
             for start in range(0, len(part), TOGETHER):
                 some = part[start : start + TOGETHER]
-                found = await self._commits.find_many(
+                found = await self._commits.read_many(
                     repository, [record.object_id for record in some], mailmap
                 )
                 commits = []
@@ -176,7 +182,7 @@ class History(CommitReading):
 def find_commits_flags(request: FindCommitsRequest, to_skip: int) -> Flags:
     """The options that choose commits; `to_skip` are left out afterwards, which git can't with
     --follow."""
-    flags: list[str | bytes] = [f"--max-count={request.limit + to_skip}"]
+    flags: list[str | bytes] = [f"--max-count={min(request.limit + to_skip, LARGEST_COUNT)}"]
     if request.offset > 0 and not to_skip:
         flags.append(f"--skip={request.offset}")
     if request.follow and request.paths:

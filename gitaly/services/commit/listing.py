@@ -17,10 +17,11 @@ from gitaly.git import all_objects, rev_list
 from gitaly.rpc import Call
 from gitaly.services.commit.reading import CommitReading
 from gitaly.services.messages import in_messages
-from gitaly.services.pages import NO_LIMIT, ObjectPage
+from gitaly.services.pages import ObjectPage
 from gitaly.services.revisions import check_revisions
 from gitaly.services.times import as_go_prints
 
+LARGEST_COUNT: Final = 2**31 - 1  # that git understands
 _ORDERS: Final[Mapping[int, str]] = MappingProxyType(
     {ListCommitsRequest.TOPO: "--topo-order", ListCommitsRequest.DATE: "--date-order"}
 )
@@ -87,7 +88,7 @@ def _flags(request: ListCommitsRequest, page: ObjectPage) -> list[str | bytes]:
     flags: list[str | bytes] = [flag for field, flag in _SWITCHES if getattr(request, field)]
     if request.order in _ORDERS:
         flags.append(_ORDERS[request.order])
-    if page.limit != NO_LIMIT and not page.after and not request.reverse:
+    if page.limit < LARGEST_COUNT and not page.after and not request.reverse:
         flags.append(f"--max-count={page.limit + 1}")  # git need not look for more
     if request.max_parents:
         flags.append(f"--max-parents={request.max_parents}")

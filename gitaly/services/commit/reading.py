@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal
 from gitaly.git import Git, Objects, References, RepositoryPaths
+from gitaly.git.diffs import HeadAttributes
+from gitaly.services.commit.language_counting import LanguageCounter
 from gitaly.services.commits import Commits
-from gitaly.storage import Storages
+from gitaly.storage import Blocking, Storages
 
 TOGETHER: Final = 64  # commits that are read at once and held in memory
 
@@ -25,12 +27,16 @@ class CommitReading:
         *,
         objects: Objects,
         references: References,
+        attributes: HeadAttributes,
+        blocking: Blocking,
         registry: CollectorRegistry,
     ) -> None:
         self._storages = storages
         self._git = git
         self._objects = objects
         self._references = references
+        self._attributes = attributes
+        self._languages = LanguageCounter(git, objects, blocking)
         self._commits = Commits(objects)
         self._request_sizes = Histogram(
             "gitaly_list_commits_by_oid_request_size",
@@ -47,7 +53,7 @@ class CommitReading:
         async for batch in ids:
             for start in range(0, len(batch), TOGETHER):
                 part = batch[start : start + TOGETHER]
-                found = await self._commits.find_many(repository, part, mailmap)
+                found = await self._commits.read_many(repository, part, mailmap)
                 commits = [commit for commit in found if commit is not None]
                 if len(commits) != len(part):
                     raise Internal("object not found")

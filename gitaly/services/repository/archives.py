@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +19,7 @@ from gitaly.git import (
     go_quoted,
 )
 from gitaly.rpc import Call
+from gitaly.services.repository.lfs import LfsFilter
 from gitaly.services.revisions import check_revision
 from gitaly.services.tree_paths import clean_path, leaves_its_root
 from gitaly.storage import Storages
@@ -37,10 +39,14 @@ class ArchiveServicer:
 
     SERVICE = "gitaly.RepositoryService"
 
-    def __init__(self, storages: Storages, git: Git, objects: Objects) -> None:
+    def __init__(
+        self, storages: Storages, git: Git, objects: Objects, lfs: LfsFilter | None = None
+    ) -> None:
+        """`lfs` None: there is no GitLab that has LFS objects, so pointers stay pointers."""
         self._storages = storages
         self._git = git
         self._objects = objects
+        self._lfs = lfs
 
     async def GetArchive(
         self, request: GetArchiveRequest, _: Call
@@ -50,6 +56,9 @@ class ArchiveServicer:
         form = self._git.formats.of(repository.path)
         await check_archive(self._objects, repository, archive, form)
         _check_elided(archive)
+        if request.include_lfs_blobs and self._lfs is not None:
+            config, env = self._lfs.options(repository.gl_repository)
+            archive = replace(archive, config=config, env=env)
         async with aclosing(archive_pieces(self._git, repository, archive)) as pieces:
             async for piece in pieces:
                 yield GetArchiveResponse(data=piece)

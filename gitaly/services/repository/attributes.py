@@ -11,9 +11,9 @@ from gitaly._pb.repository_pb2 import (
     GetInfoAttributesResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
-from gitaly.git import Git, InvalidArgument, Objects, file_attributes
+from gitaly.git import Git, InvalidArgument, Objects, file_attributes, fit
 from gitaly.rpc import Call
-from gitaly.storage import Blocking, Storages, temporary
+from gitaly.storage import Blocking, Storages, temporary_file
 
 
 class AttributesServicer:
@@ -54,7 +54,7 @@ class AttributesServicer:
                     names=request.attributes,
                     paths=request.paths,
                     scratch=partial(
-                        temporary, self._blocking, repository.storage_path, "attributes"
+                        temporary_file, self._blocking, repository.storage_path, "attributes"
                     ),
                 )
             except InvalidArgument as error:
@@ -76,5 +76,7 @@ def _check(request: GetFileAttributesRequest) -> None:
         raise InvalidRequest("attributes are required")
     if b"\0" in request.revision or any("\0" in name for name in request.attributes):
         raise InvalidRequest("revision and attributes must not contain null bytes")
+    if not fit([request.revision, *map(str.encode, request.attributes)]):
+        raise InvalidRequest("revision and attributes are too long or too many")
     if any("\0" in path for path in request.paths):
         raise Internal("check attr: path with NUL byte not allowed")

@@ -22,7 +22,6 @@ from gitaly.git import (
     Git,
     RevisionLines,
     bundle,
-    clean_up_worktrees,
     fast_export,
     reason,
 )
@@ -31,7 +30,15 @@ from gitaly.observe.log import Logger
 from gitaly.rpc import Call
 from gitaly.services.revisions import is_pseudo
 from gitaly.services.streams import first_request
-from gitaly.storage import AlternatesUnusable, Blocking, Repository, Storages, snapshot
+from gitaly.storage import (
+    AlternatesUnusable,
+    Blocking,
+    NotADirectory,
+    Repository,
+    Storages,
+    clean_up_worktrees,
+    snapshot,
+)
 
 
 class ExportServicer:
@@ -80,7 +87,10 @@ class ExportServicer:
         if not request.HasField("repository"):
             raise InvalidRequest("repository is not set")
         with prefixed("cmd start failed: get repo path"):
-            repository = self._storages.existing(request.repository)
+            try:
+                repository = self._storages.existing(request.repository)
+            except NotADirectory as error:  # found when git is to start, says Gitaly
+                raise Internal(error.message) from error
         async with aclosing(fast_export(self._git, repository)) as pieces:
             async for piece in pieces:
                 yield FastExportResponse(data=piece)
@@ -113,7 +123,7 @@ class ExportServicer:
 
     async def _clean_up(self, repository: Repository) -> None:
         with prefixed("cleaning up worktrees"):
-            await clean_up_worktrees(self._git, repository)
+            await clean_up_worktrees(self._git, repository, self._blocking)
 
 
 def _add(request: CreateBundleFromRefListRequest, patterns: RevisionLines) -> None:

@@ -20,6 +20,7 @@ from gitaly._pb.shared_pb2 import (
 from gitaly.errors import InvalidRequest, prefixed
 from gitaly.git import go_quoted
 from gitaly.rpc import Call
+from gitaly.services.voters import Voters
 from gitaly.storage import Creator, Initial, Remover, Storages
 
 _FORMATS: Final[Mapping[int, str]] = MappingProxyType(
@@ -36,10 +37,13 @@ class RepositoryServicer:
 
     SERVICE = "gitaly.RepositoryService"
 
-    def __init__(self, storages: Storages, *, creator: Creator, remover: Remover) -> None:
+    def __init__(
+        self, storages: Storages, *, creator: Creator, remover: Remover, voters: Voters
+    ) -> None:
         self._storages = storages
         self._creator = creator
         self._remover = remover
+        self._voters = voters
 
     async def RepositoryExists(
         self, request: RepositoryExistsRequest, _: Call
@@ -47,7 +51,7 @@ class RepositoryServicer:
         return RepositoryExistsResponse(exists=self._storages.exists(request.repository))
 
     async def CreateRepository(
-        self, request: CreateRepositoryRequest, _: Call
+        self, request: CreateRepositoryRequest, call: Call
     ) -> CreateRepositoryResponse:
         repository = self._storages.creatable(request.repository)
         object_format = _FORMATS.get(request.object_format)
@@ -55,14 +59,15 @@ class RepositoryServicer:
             given = go_quoted(str(request.object_format))
             raise InvalidRequest(f"unknown object format: {given}")
         branch = request.default_branch.decode(errors="surrogateescape")
+        initial = Initial(branch=branch, object_format=object_format)
+        vote = self._voters.vote_of(call)
         with prefixed("creating repository"):
-            await self._creator.create(
-                repository, initial=Initial(branch=branch, object_format=object_format)
-            )
+            await self._creator.create(repository, initial=initial, vote=vote)
         return CreateRepositoryResponse()
 
     async def RemoveRepository(
-        self, request: RemoveRepositoryRequest, _: Call
+        self, request: RemoveRepositoryRequest, call: Call
     ) -> RemoveRepositoryResponse:
-        await self._remover.remove(self._storages.existing(request.repository))
+        repository = self._storages.existing(request.repository)
+        await self._remover.remove(repository, vote=self._voters.vote_of(call))
         return RemoveRepositoryResponse()

@@ -9,7 +9,7 @@ from gitaly._pb.repository_pb2 import (
     ObjectsSizeResponse,
 )
 from gitaly.errors import InvalidRequest, prefixed
-from gitaly.git import Git, RevisionLines, merge_base, objects_size
+from gitaly.git import Git, RevisionLines, fit, merge_base, objects_size
 from gitaly.rpc import Call
 from gitaly.services.revisions import check_revision
 from gitaly.services.streams import first_request
@@ -31,6 +31,8 @@ class ReachabilityServicer:
             raise InvalidRequest("at least 2 revisions are required")
         if any(b"\0" in revision for revision in request.revisions):
             raise InvalidRequest("revision can't contain NUL")
+        if not fit(request.revisions):
+            raise InvalidRequest("revisions are too long or too many")
         with prefixed("cmd"):
             base = await merge_base(self._git, repository, request.revisions)
         return FindMergeBaseResponse(base=base or "")

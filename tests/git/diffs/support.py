@@ -40,14 +40,17 @@ RIGHT: dict[bytes, tuple[str, bytes]] = {
 
 def write_tree(repository: Bare, files: dict[bytes, tuple[str, bytes]]) -> str:
     """A commit of these files: mode and content by path."""
-    stream = b"commit refs/heads/new\ncommitter J <j@example.com> 1700000000 +0000\ndata 0\n"
+    stream = [
+        b"reset refs/heads/new\n",
+        b"commit refs/heads/new\ncommitter J <j@example.com> 1700000000 +0000\ndata 0\n",
+    ]
     for path, (mode, content) in files.items():
         quoted = b'"' + b"".join(b"\\%03o" % byte for byte in path) + b'"'
-        stream += b"M %b inline %b\ndata %d\n" % (mode.encode(), quoted, len(content))
-        stream += content + b"\n"
+        stream += [b"M %b inline %b\ndata %d\n" % (mode.encode(), quoted, len(content))]
+        stream += [content, b"\n"]
     subprocess.run(
         [*GIT, "--git-dir", repository.path, "fast-import", "--quiet", "--force"],
-        input=b"reset refs/heads/new\n" + stream,
+        input=b"".join(stream),
         env=ENV,
         check=True,
         capture_output=True,

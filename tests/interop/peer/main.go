@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -157,7 +156,7 @@ func call(connection *grpc.ClientConn, n *node, number int64) *report {
 	return r
 }
 
-// serveVotes is Praefect's side: it makes itself known by one call and then answers the node's.
+// serveVotes is Praefect's side: it makes one call, and answers the node's meanwhile and after it.
 func serveVotes(n *node) error {
 	answer, _ := hex.DecodeString(*vote)
 	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}),
@@ -170,12 +169,12 @@ func serveVotes(n *node) error {
 			fmt.Println(name, hex.EncodeToString(asked))
 			return stream.SendMsg(&answer)
 		}))
-	if r := call(n.ClientConn, n, 0); r.Code != "OK" {
-		return errors.New(r.Message)
+	go server.Serve(streams{n})
+	r := call(n.ClientConn, n, 0)
+	if err := write([]*report{r}); err != nil {
+		return err
 	}
 	fmt.Println("ready")
-	go server.Serve(streams{n})
 	io.Copy(io.Discard, os.Stdin)
-	server.Stop()
 	return nil
 }

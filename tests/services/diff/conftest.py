@@ -15,6 +15,7 @@ from gitaly.git import (
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
+    Spawner,
     find_git,
     keep_inherited_descriptors,
 )
@@ -29,13 +30,18 @@ from tests.services.diff.support import Asked
 GITS = [path for path in ("", os.environ.get("GIT_NEWEST")) if path is not None]
 
 
+@pytest.fixture
+def spawner() -> Spawner:
+    return PosixSpawner()
+
+
 @pytest.fixture(params=GITS, ids=lambda path: path or "git")
-async def git(request: pytest.FixtureRequest) -> AsyncIterator[Git]:
+async def git(request: pytest.FixtureRequest, spawner: Spawner) -> AsyncIterator[Git]:
     """Debian's, and the newest one if there is one; afterwards none runs any more."""
     keep_inherited_descriptors()
     newcomers.start()
     metrics = PrometheusCommandMetrics(CollectorRegistry(), "")
-    processes = Processes(PosixSpawner(), metrics, grace_seconds=0.2)
+    processes = Processes(spawner, metrics, grace_seconds=0.2)
     yield Git(find_git(request.param, os.environ), processes, environment=os.environ, cpus=2)
     await processes.aclose()
     assert newcomers.left() == []

@@ -1,6 +1,7 @@
 """Repositories whose trees are written as dictionaries."""
 
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.git.support import Bare, run_git
 from tests.storage.support import message
 
 CALL: Any = None  # none of these calls looks at it
-Files = dict[str, str | bytes | tuple[str, str]]
+Files = Mapping[str, str | bytes | tuple[str, str]]
 
 
 class Asked:
@@ -44,6 +45,19 @@ class Asked:
 
     def blob(self, content: str) -> str:
         return self.bare.git("hash-object", "-w", "--stdin", data=content)
+
+    def raw(self, kind: str, data: bytes) -> str:
+        """Any object."""
+        return (
+            subprocess.run(
+                ["git", "--git-dir", self.bare.path, "hash-object", "-w", "--stdin", "-t", kind],
+                input=data,
+                check=True,
+                capture_output=True,
+            )
+            .stdout.decode()
+            .strip()
+        )
 
     def id(self, revision: str) -> str:
         return self.bare.git("rev-parse", revision)

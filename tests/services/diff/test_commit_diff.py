@@ -267,7 +267,8 @@ async def test_what_cannot_be_compared_is_refused(
     text: str,
 ) -> None:
     asked.head({"a": "x"})
-    fields = {"repository": asked.message, "left_commit_id": "main", "right_commit_id": "main"}
+    fields: dict[str, Any] = {"repository": asked.message}
+    fields |= {"left_commit_id": "main", "right_commit_id": "main"}
     with pytest.raises(kind) as caught:
         await everything(servicer.CommitDiff(CommitDiffRequest(**(fields | more)), CALL))
     assert caught.value.message == text

@@ -55,12 +55,17 @@ def started() -> Started:
 
 @pytest.fixture
 async def git(started: Started) -> AsyncIterator[Git]:
-    """Afterwards no child is left, and no descriptor."""
+    """The git on PATH, or GIT_NEWEST. Afterwards no child is left, and no descriptor."""
     keep_inherited_descriptors()
     newcomers.start()
     before = open_descriptors()
     processes = Processes(PosixSpawner(), started, grace_seconds=0.2)
-    yield Git(find_git("", os.environ), processes, environment=os.environ, cpus=2)
+    yield Git(
+        find_git(os.environ.get("GIT_NEWEST", ""), os.environ),
+        processes,
+        environment=os.environ,
+        cpus=2,
+    )
     await processes.aclose()
     assert newcomers.left() == []
     gc.collect()

@@ -15,6 +15,7 @@ from tests.services.repository.filling import collected, commit_files
 from tests.storage.support import entries, message
 
 CALL: Any = None  # none of these calls looks at it
+TOO_LONG = "revision and attributes are too long or too many"
 NULL_BYTES = "revision and attributes must not contain null bytes"
 
 
@@ -84,6 +85,7 @@ async def test_many_paths_in_many_directories(attributes: AttributesServicer, ba
         ({"attributes": []}, InvalidRequest, "attributes are required"),
         ({"revision": b"-x"}, Internal, "check attr: read line: EOF"),
         ({"revision": b"a\0"}, InvalidRequest, NULL_BYTES),
+        ({"attributes": ["x" * 200_000]}, InvalidRequest, TOO_LONG),
         ({"paths": ["a\0b"]}, Internal, "check attr: path with NUL byte not allowed"),
     ],
 )  # fmt: skip

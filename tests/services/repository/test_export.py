@@ -168,9 +168,15 @@ async def test_a_failing_export_is_only_shorter(export: ExportServicer, bare: Ba
 async def test_fast_export_has_its_own_words_for_missing_repositories(
     export: ExportServicer, root: Path
 ) -> None:
+    put(f"{root}/file")
     for repository, kind, text in (
         (None, InvalidRequest, "repository is not set"),
         (message("none.git"), NotFound, "cmd start failed: get repo path: repository not found"),
+        (
+            message("file"),
+            Internal,
+            "cmd start failed: get repo path: validate git directory: not a directory",
+        ),
     ):
         with pytest.raises(kind) as caught:
             await collected(export.FastExport(FastExportRequest(repository=repository), CALL))
@@ -232,6 +238,20 @@ async def test_a_snapshot_takes_nothing_but_files_and_makes_them_readable(
     assert not {"refs/heads/link", "refs/heads/pipe"} & set(modes)
     assert not [name for name in modes if name.endswith(".keep")]
     assert (modes["HEAD"], modes["refs/heads"]) == ("0o666", "0o777")
+
+
+async def test_references_that_vanish_meanwhile_are_left_out(
+    export: ExportServicer, bare: Bare
+) -> None:
+    commit = commit_files(bare, {"a": os.urandom(2 << 20)})
+    lines = "".join(f"create refs/x/{number}/a {commit}\n" for number in range(2000))
+    bare.git("update-ref", "--stdin", data=lines)
+    responses = export.GetSnapshot(GetSnapshotRequest(repository=message()), LOGGED)
+    data = (await anext(aiter(responses))).data  # some of refs/x have been taken
+    bare.git("pack-refs", "--all", "--prune")
+    data += await joined(responses)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert 0 < len([name for name in tar.getnames() if name.endswith("/a")]) < 2000
 
 
 async def test_objects_of_alternates_are_in_the_snapshot(

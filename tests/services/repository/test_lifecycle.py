@@ -20,11 +20,19 @@ from gitaly.errors import (
     NodeError,
     NotFound,
 )
+from gitaly.git.account import Account
+from gitaly.rpc import Call, node_services
 from gitaly.services.repository import RepositoryServicer
 from tests.git.support import Bare
 from tests.storage.support import entries, message, skeleton
 
-CALL: Any = None  # none of these calls looks at it
+CALL = Call(  # without metadata
+    method=node_services()["gitaly.RepositoryService"][0],
+    metadata={},
+    all_metadata=(),
+    started=0,
+    account=Account(),
+)
 
 
 async def test_existence_is_told_of_whatever_lies_there(

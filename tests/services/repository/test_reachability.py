@@ -51,6 +51,8 @@ async def test_without_a_merge_base_the_answer_is_empty(
         ((), InvalidRequest, "at least 2 revisions are required"),
         ((b"a",), InvalidRequest, "at least 2 revisions are required"),
         ((b"a", b"a\0b"), InvalidRequest, "revision can't contain NUL"),
+        ((b"a", b"x" * 200_000), InvalidRequest, "revisions are too long or too many"),
+        ((b"main",) * 300_000, InvalidRequest, "revisions are too long or too many"),
         (
             (b"a", b"--fork-point"),
             Internal,

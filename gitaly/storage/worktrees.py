@@ -9,28 +9,28 @@ import time
 from typing import Final
 
 from gitaly.errors import Internal
-from gitaly.git.command import Git, GitFailed
-from gitaly.git.invocation import NO_HOOKS
-from gitaly.git.os_errors import reason
-from gitaly.git.paths import RepositoryPaths
+from gitaly.git import NO_HOOKS, Git, GitFailed, reason
+from gitaly.storage.blocking import Blocking
+from gitaly.storage.repository import Repository
 
 DIRECTORY: Final = "gitlab-worktree"
 OLD_SECONDS: Final = 6 * 3600
 
 
-async def clean_up_worktrees(git: Git, repository: RepositoryPaths) -> None:
+async def clean_up_worktrees(git: Git, repository: Repository, blocking: Blocking) -> None:
     """Remove worktrees of 6 hours and more, and what git remembers of others that are gone.
 
     As a rule there is none, and no git is started. Raises Internal.
     """
-    for name in _old_worktrees(repository.path, time.time()):
-        await _remove(git, repository, name)
-    if _has_directory(os.path.join(repository.path, "worktrees")):
+    old, has_others = await blocking.run(_found, repository.path, time.time())
+    for name in old:
+        await _remove(git, repository, name, blocking)
+    if has_others:
         done = await git.output("worktree", action="prune", repository=repository, hooks=NO_HOOKS)
         done.checked()
 
 
-async def _remove(git: Git, repository: RepositoryPaths, name: str) -> None:
+async def _remove(git: Git, repository: Repository, name: str, blocking: Blocking) -> None:
     done = await git.output(
         "worktree",
         action="remove",
@@ -44,11 +44,16 @@ async def _remove(git: Git, repository: RepositoryPaths, name: str) -> None:
     if not done.stderr.startswith(os.fsencode(f"fatal: '{name}' is not a working tree")):
         raise GitFailed(done.exit, done.stderr, with_stderr=True)
     try:
-        shutil.rmtree(os.path.join(repository.path, DIRECTORY, name))
+        await blocking.run(shutil.rmtree, os.path.join(repository.path, DIRECTORY, name))
     except FileNotFoundError:
         return
     except OSError as error:
         raise Internal(f"worktree remove dir: {reason(error)}") from error
+
+
+def _found(path: str, now: float) -> tuple[list[str], bool]:
+    """The names of the old ones, and whether git remembers any at all."""
+    return _old_worktrees(path, now), _has_directory(os.path.join(path, "worktrees"))
 
 
 def _old_worktrees(path: str, now: float) -> list[str]:

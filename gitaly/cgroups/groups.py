@@ -1,0 +1,170 @@
+"""The groups of one node: made when first needed, removed with it, and what others have left.
+
+    <hierarchy_root>/gitaly-<pid>            the parent, with the limits of all git together
+    <hierarchy_root>/gitaly-<pid>/repos-<n>  where git runs; <n> is a number or a configured name
+
+Everything here blocks, for some 0.1 ms a group.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gitaly.cgroups.choice import Choice
+from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy
+from gitaly.cgroups.remedies import remedy
+from gitaly.cgroups.settings import Resources, Settings
+from gitaly.errors import Internal
+from gitaly.observe.log import Logger
+
+PREFIX: Final = "gitaly-"
+REMOVAL_SECONDS: Final = 1.0  # for processes that have been killed and are not quite gone
+FIRST: Final = "repos-0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group that exists, or did when we made it."""
+
+    name: str
+    path: str  # relative to where control groups are mounted
+    resources: Resources
+    doors: tuple[str, ...]
+    kill_counter: str
+
+
+class Groups:
+    """Makes them, knows them, removes them."""
+
+    def __init__(
+        self, hierarchy: Hierarchy, settings: Settings, choice: Choice, pid: int, logger: Logger
+    ) -> None:
+        self.hierarchy = hierarchy
+        self.parent_path = f"{settings.hierarchy_root.strip('/')}/{PREFIX}{pid}"
+        self._root = settings.hierarchy_root.strip("/")
+        self._settings = settings
+        self._choice = choice
+        self._pid = pid
+        self._logger = logger
+        self._made: dict[str, Group] = {}
+
+    @property
+    def made(self) -> Mapping[str, Group]:
+        """Those that exist, by name."""
+        return self._made
+
+    def groups(self) -> list[Group]:
+        """Those that exist, for any thread."""
+        return list(self._made.values())
+
+    def start(self) -> None:
+        """Remove what is left of others, make the parent and the first group.
+
+        Raises CgroupsUnusable.
+        """
+        started = time.monotonic()
+        self.hierarchy.prepare()
+        self._prune()
+        try:
+            self.hierarchy.create(self.parent_path, self._settings.parent)
+        except OSError as error:
+            raise self._unusable("failed creating parent cgroup", error) from error
+        try:
+            self.ensure(FIRST)
+        except OSError as error:
+            raise self._unusable("setup repository-scoped cgroup", error) from error
+        self._logger.info(
+            "finished initializing cgroups",
+            duration_ms=round((time.monotonic() - started) * 1000, 3),
+            version=self.hierarchy.version,
+            **{"cgroup.path": self.parent_path},
+        )
+
+    def limits_of(self, key: str) -> Resources:
+        """The limits that hold for a repository, those of the parent included where it has none."""
+        named = self._settings.named.get(key)
+        own = named.resources if named is not None else self._settings.repository
+        parent = self._settings.parent
+        return Resources(
+            memory_bytes=own.memory_bytes or parent.memory_bytes,
+            cpu_shares=own.cpu_shares,
+            cpu_quota_us=own.cpu_quota_us or parent.cpu_quota_us,
+        )
+
+    def name_for(self, key: str) -> str:
+        """The group of "<storage name>/<relative path>"."""
+        return self._choice.of(key)
+
+    def ensure(self, name: str) -> Group:
+        """The group, made if need be. Raises OSError."""
+        group = self._made.get(name)
+        if group is None:
+            path = f"{self.parent_path}/{name}"
+            resources = self._choice.resources(name)
+            self.hierarchy.create(path, resources)
+            group = self._made[name] = Group(
+                name=name,
+                path=path,
+                resources=resources,
+                doors=tuple(self.hierarchy.doors(path)),
+                kill_counter=self.hierarchy.kill_counter(path),
+            )
+        return group
+
+    def repair(self, name: str) -> Group:
+        """Make it again: somebody has removed it. Raises OSError."""
+        self._made.pop(name, None)
+        if not all(map(os.path.isdir, self.hierarchy.directories(self.parent_path))):
+            self.hierarchy.create(self.parent_path, self._settings.parent)
+        return self.ensure(name)
+
+    def stop(self) -> None:
+        """Remove all of them, once their processes are gone."""
+        until = time.monotonic() + REMOVAL_SECONDS
+        while True:
+            try:
+                self.hierarchy.remove(self.parent_path)
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < until:
+                    time.sleep(0.01)
+                    continue
+                self._logger.warning(
+                    "cgroup could not be removed", error=str(error), **{"cgroup.path": self._root}
+                )
+            self._made.clear()
+            return
+
+    def _prune(self) -> None:
+        """Remove groups of processes that don't live; one with our own number is no longer us.
+
+        What still has processes stays: the kernel refuses, and we kill nobody's git.
+        """
+        for name in self.hierarchy.subgroups(self._root):
+            pid = name.removeprefix(PREFIX)
+            if not name.startswith(PREFIX) or not pid.isascii() or not pid.isdigit():
+                continue
+            if int(pid) != self._pid and os.path.exists(f"/proc/{pid}"):
+                continue
+            path = f"{self._root}/{name}"
+            try:
+                self.hierarchy.remove(path)
+            except OSError as error:
+                self._logger.warning(
+                    "leftover cgroup could not be removed",
+                    error=str(error),
+                    **{"cgroup.path": path},
+                )
+            else:
+                self._logger.info("removed leftover cgroup", **{"cgroup.path": path})
+
+    def _unusable(self, what: str, error: OSError) -> CgroupsUnusable:
+        advice = remedy(error, self.hierarchy, self._root)
+        return CgroupsUnusable(f"failed setting up cgroups: {what}: {error}: {advice}")
+
+
+def setup_failed(where: str, number: int) -> Internal:
+    """What the client of a command hears whose group cannot be made or entered."""
+    return Internal(f"setup cgroup: {os.strerror(number).lower()}", **{"cgroup.path": where})

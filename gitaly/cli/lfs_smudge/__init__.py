@@ -1,0 +1,1 @@
+"""The filter that replaces LFS pointers in archives by the objects themselves."""

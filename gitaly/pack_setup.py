@@ -1,0 +1,38 @@
+"""The pack-objects cache of a node, made from its configuration."""
+
+from prometheus_client import CollectorRegistry
+
+from gitaly.config import Config
+from gitaly.git import Git
+from gitaly.observe.log import Logger
+from gitaly.packcache import CacheMetrics, Limiter, PackCache, Policy, Shelf, Store
+from gitaly.storage import Blocking
+
+
+def intercepts_packs(config: Config) -> bool:
+    """Whether upload-pack asks the node for its packs: to keep them, or to limit their number."""
+    return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
+
+
+def make_pack_cache(
+    config: Config,
+    git: Git,
+    limiter: Limiter,
+    blocking: Blocking,
+    registry: CollectorRegistry,
+    logger: Logger,
+) -> PackCache:
+    """To be entered; it keeps nothing where it is not enabled."""
+    wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
+    if wanted.enabled:
+        policy = Policy(
+            max_age_seconds=wanted.max_age.total_seconds(),
+            min_occurrences=wanted.min_occurrences,
+            max_bytes=wanted.max_bytes,
+            backpressure=wanted.backpressure,
+        )
+        store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
+        shelf = Shelf(store, policy, blocking=blocking, metrics=metrics, logger=logger)
+    return PackCache(
+        git, shelf=shelf, limiter=limiter, blocking=blocking, metrics=metrics, logger=logger
+    )
