@@ -260,7 +260,7 @@ async def test_a_client_that_leaves_while_it_is_written_to_is_no_bug(serve: Serv
         # deadline may pass before a call has begun.
         while servicer.begun < 30:
             await node.ask(LIST, b"", timeout=0.05)
-        while len(node.lines()) < servicer.begun:  # a line follows its handler's end
+        while len(node.lines()) < servicer.begun:  # noqa: ASYNC110  # a line follows its handler's end
             await asyncio.sleep(0.01)
     assert {line["grpc.code"] for line in node.lines()} == {"DeadlineExceeded"}
     assert {line["error"] for line in node.lines()} == {"context deadline exceeded"}
