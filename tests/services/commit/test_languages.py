@@ -1,3 +1,4 @@
+import asyncio
 import json
 import zlib
 from pathlib import Path
@@ -6,7 +7,10 @@ import pytest
 
 from gitaly._pb.commit_pb2 import CommitLanguagesRequest, CommitLanguagesResponse
 from gitaly.errors import Internal, InvalidRequest
+from gitaly.git import Git, Objects
 from gitaly.services.commit import CommitServicer
+from gitaly.services.commit.language_counting import LanguageCounter
+from gitaly.storage import Blocking
 from tests.git.support import Bare
 from tests.services.commit.support import CALL, History
 from tests.storage.support import message
@@ -158,3 +162,10 @@ async def test_unknown_revisions_are_an_error_in_gits_words(
         )
     with pytest.raises(InvalidRequest, match="revision can't start with '-'"):
         await told(commits, "--output=x")
+
+
+async def test_first_calls_at_the_same_time_read_the_data_once(git: Git, objects: Objects) -> None:
+    counter = LanguageCounter(git, objects, Blocking())
+    async with asyncio.TaskGroup() as calls:
+        known = [calls.create_task(counter.languages()) for _ in range(3)]
+    assert len({id(task.result()) for task in known}) == 1
