@@ -20,8 +20,12 @@ class Rule(NamedTuple):
         )
 
 
-def rules_by_extension(heuristics: Mapping[str, Any]) -> dict[str, list[Rule]]:
+def rules_by_extension(
+    heuristics: Mapping[str, Any], renamed: Mapping[str, str]
+) -> dict[str, list[Rule]]:
     """Of the file heuristics.yml, which describes its own format; extensions in lower case.
+
+    `renamed` has the names of languages to use instead of those in the file.
 
     RE2 cannot run patterns that look ahead or back: as in go-enry they are left out, and with them
     the rules that have nothing else to look for.
@@ -36,7 +40,8 @@ def rules_by_extension(heuristics: Mapping[str, Any]) -> dict[str, list[Rule]]:
             every = [_compiled(patterns) for patterns in wanted]
             unwanted = [x for part in parts for x in _as_list(part.get("negative_pattern"))]
             if all(every):
-                rules.append(Rule(_as_list(rule["language"]), every, _compiled(unwanted)))
+                languages = [renamed.get(name, name) for name in _as_list(rule["language"])]
+                rules.append(Rule(languages, every, _compiled(unwanted)))
         found |= {extension.lower(): rules for extension in group["extensions"]}
     return found
 

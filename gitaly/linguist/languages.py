@@ -8,10 +8,9 @@ go-enry 2.9.6 has the data of Linguist 9.5.0 (804 languages). Identifiers are th
 Gitaly's some answers differ:
 - 98 newer languages are not counted, or as an older one that has the extension (Lean 4 as Lean,
   Cairo Zero as Cairo); Go Template, Hare, Luau, Mojo, Roc and TypeSpec are among them;
-- five have the name of then: Coq (now Rocq Prover), FreeBasic (FreeBASIC), Genero (Genero 4gl),
-  Genero Forms (Genero per), Mathematica (Wolfram Language);
 - CSS, Sway and Vyper have other colours, and Linker Script is data, which is not counted;
 - known languages lack newer extensions and names: .containerfile, .heex, .tofu, .sbatch, mvnw.
+Five that were renamed since have their new names here, which Gitaly keeps in repositories.
 """
 
 import json
@@ -28,6 +27,16 @@ from gitaly.linguist.heuristics import Rule, rules_by_extension
 
 _COUNTED_TYPES: Final = frozenset({"programming", "markup"})
 _NO_COLOR: Final = "#cccccc"  # what go-enry says for a language without a colour
+
+_RENAMED: Final = MappingProxyType(  # Linguist 9.5.0's names, by those of the data
+    {
+        "Coq": "Rocq Prover",
+        "FreeBasic": "FreeBASIC",
+        "Genero": "Genero 4gl",
+        "Genero Forms": "Genero per",
+        "Mathematica": "Wolfram Language",
+    }
+)
 
 
 class Language(NamedTuple):
@@ -48,11 +57,13 @@ class Languages:
         by_extension: defaultdict[str, list[str]] = defaultdict(list)
         by_filename: defaultdict[str, list[str]] = defaultdict(list)
         by_interpreter: defaultdict[str, list[str]] = defaultdict(list)
-        for name, about in data["languages"].items():
+        for name, old, about in sorted(
+            (_RENAMED.get(old, old), old, about) for old, about in data["languages"].items()
+        ):
             self._by_name[name] = Language(
                 name, about["type"], about["language_id"], about.get("color", "")
             )
-            for alias in (name, *about.get("aliases", ())):
+            for alias in (name, old, *about.get("aliases", ())):
                 self._by_alias[_alias_key(alias)] = name
             for key, table in (
                 ("extensions", by_extension),
@@ -64,7 +75,7 @@ class Languages:
         self.by_extension: Mapping[str, list[str]] = MappingProxyType(dict(by_extension))
         self.by_filename: Mapping[str, list[str]] = MappingProxyType(dict(by_filename))
         self.by_interpreter: Mapping[str, list[str]] = MappingProxyType(dict(by_interpreter))
-        rules = rules_by_extension(data["heuristics"])
+        rules = rules_by_extension(data["heuristics"], _RENAMED)
         self.rules: Mapping[str, list[Rule]] = MappingProxyType(rules)
         self._vendored = _any_of(data["vendor"])
         self._documentation = _any_of(data["documentation"])

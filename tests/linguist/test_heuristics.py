@@ -12,7 +12,7 @@ def told(content: bytes, *rules: dict[str, Any]) -> list[str]:
         "disambiguations": [{"extensions": [".X", ".y"], "rules": rules}],
         "named_patterns": {"word": "^word", "words": ["^one", "^two"]},
     }
-    found = rules_by_extension(heuristics)
+    found = rules_by_extension(heuristics, {"Old": "New"})
     assert found.keys() == {".x", ".y"}
     return next((rule.languages for rule in found[".x"] if rule.applies(content)), [])
 
@@ -50,6 +50,10 @@ def test_patterns_that_look_ahead_are_left_out_and_rules_of_nothing_else(
     assert told(b"ab", {"language": "A", "and": [{"pattern": "a(?=b)"}, {"pattern": "b"}]}) == []
     assert told(b"ab", {"language": "A", "pattern": "a", "negative_pattern": "a(?=b)"}) == ["A"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_language_that_was_renamed_has_its_new_name() -> None:
+    assert told(b"a", {"language": "Old", "pattern": "a"}) == ["New"]
 
 
 def test_every_language_that_a_rule_names_is_known() -> None:

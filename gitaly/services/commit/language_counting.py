@@ -58,9 +58,10 @@ class LanguageCounter:
     async def totals(self, repository: Repository, commit_id: str) -> Counts:
         """Bytes by language; what was counted before is kept in the repository.
 
+        It may be Gitaly's: if that knew a language that is unknown here, all is counted again.
         Raises Internal, GitFailed.
         """
-        kept = await self._blocking.run(read_statistics, repository.path)
+        kept = await self._blocking.run(_read_known, repository.path, await self.languages())
         if kept.commit_id == commit_id:
             return kept.totals
         changed = await self._changed(repository, kept.commit_id, commit_id)
@@ -195,6 +196,13 @@ class LanguageCounter:
         return await self._blocking.run(
             _counted_language, languages, detector, path, content, attributes
         )
+
+
+def _read_known(path: str, languages: Languages) -> Statistics:
+    """What is kept at this path; empty if it has languages that are unknown here. Blocks."""
+    kept = read_statistics(path)
+    names = {name for counts in kept.by_file.values() for name in counts}
+    return kept if all(languages.get(name) is not None for name in names) else Statistics()
 
 
 def _counted_language(

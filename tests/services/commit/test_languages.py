@@ -124,6 +124,18 @@ async def test_what_cannot_be_used_is_counted_afresh(
     ]
 
 
+async def test_a_language_that_only_gitaly_knew_is_counted_as_we_know_it(
+    commits: CommitServicer, history: History, bare: Bare
+) -> None:
+    commit = history.commit(files={"a.py": "1", "b.luau": "22"})
+    by_file = {"a.py": {"Python": 1}, "b.luau": {"Luau": 2}}
+    statistics = {"version": "v3:gitaly", "commit_id": commit, "by_file": by_file}
+    kept(bare).write_bytes(zlib.compress(json.dumps(statistics).encode()))
+    assert await sizes(commits) == {"Python": 1}
+    history.commit(files={"a.py": "333", "b.luau": "22"})
+    assert await sizes(commits) == {"Python": 3}
+
+
 async def test_a_branch_is_meant_before_a_tag(commits: CommitServicer, history: History) -> None:
     first = history.commit(files={"a.py": "1"}, branch="both")
     history.commit(files={"a.go": "1"}, branch="both")
