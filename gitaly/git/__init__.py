@@ -62,7 +62,7 @@ from gitaly.git.references_in_process import InProcessReferences
 from gitaly.git.remotes import answers, remote_head_branch
 from gitaly.git.rev_list import git_lines, rev_list
 from gitaly.git.revision_input import RevisionInput, RevisionLines
-from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
+from gitaly.git.revision_syntax import ID_DIGITS
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
@@ -178,7 +178,6 @@ __all__ = [
     "grep",
     "has_own_parents",
     "is_valid_reference_name",
-    "is_whole_object_id",
     "keep_inherited_descriptors",
     "last_commits",
     "merge_base",

@@ -52,7 +52,7 @@ class Fetch:
     request_digest: str = ""  # SHA-1 of the client's bytes, hex
     response_bytes: int = 0
 
-    def options(self) -> "FetchOptions":
+    def options(self) -> FetchOptions:
         """What git is told."""
         return {
             "repository": self.repository,
