@@ -2,6 +2,7 @@
 
 from gitaly.git.account import ACCOUNT, Account, current_account
 from gitaly.git.all_objects import all_objects
+from gitaly.git.alternates import alternates_of, named_alternates
 from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
@@ -158,6 +159,7 @@ __all__ = [
     "Tag",
     "TreeEntry",
     "all_objects",
+    "alternates_of",
     "answers",
     "archive_pieces",
     "bundle",
@@ -181,6 +183,7 @@ __all__ = [
     "keep_inherited_descriptors",
     "last_commits",
     "merge_base",
+    "named_alternates",
     "objects_size",
     "output_pieces",
     "parse_commit",
