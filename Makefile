@@ -40,4 +40,4 @@ bench: setup
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv var dist build gitaly/_pb .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv var dist build gitaly/_pb gitaly/linguist/_data .mypy_cache .ruff_cache .pytest_cache

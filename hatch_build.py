@@ -1,7 +1,12 @@
-"""Generates gitaly/_pb from proto/ whenever the package is built, editable installs included."""
+"""Generates what the package needs whenever it is built, editable installs included.
 
+gitaly/_pb comes from proto/, gitaly/linguist/_data from the package PyGitLinguist.
+"""
+
+import json
 import re
 import shutil
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 IMPORT = re.compile(r"^(from raftpb )?import (\w+_pb2)( as \w+)?$", re.MULTILINE)
+LINGUIST = ("languages", "heuristics", "vendor", "documentation")  # its files that are needed
 
 
 def generate(proto: Path, target: Path) -> None:
@@ -38,6 +44,26 @@ def _point_at_package(match: "re.Match[str]") -> str:
     return f"from {package} import {match[2]}{match[3] or ''}"
 
 
+def transcribe_linguist(target: Path) -> None:
+    """Write Linguist's YAML files, which PyGitLinguist carries, as one JSON file, with the licence.
+
+    So neither that package nor those it requires are needed where a node runs.
+    """
+    import yaml
+
+    package = resources.files("pygitlinguist")
+    files = {name: package / "linguist" / f"{name}.yml" for name in LINGUIST}
+    data = {name: yaml.safe_load(file.read_text("utf-8")) for name, file in files.items()}
+    licence = (package / "LICENSE").read_text("utf-8")
+    source = f"GitHub Linguist, out of PyGitLinguist {metadata.version('PyGitLinguist')}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    (target / "linguist.json").write_text(json.dumps(data, separators=(",", ":")))
+    (target / "LICENSE").write_text(
+        f"linguist.json: {source}.\nCopyright (c) 2017 GitHub, Inc.\n\n{licence}"
+    )
+
+
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's generic is untyped
     """Runs before wheels and editable installs; a source distribution carries proto/ instead."""
 
@@ -45,3 +71,4 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchlin
         """Generate into the source tree, where the build picks it up as an artifact."""
         if self.target_name != "sdist":
             generate(ROOT / "proto", ROOT / "gitaly" / "_pb")
+            transcribe_linguist(ROOT / "gitaly" / "linguist" / "_data")

@@ -1,11 +1,13 @@
 """The wheel alone starts a node: nothing of the source tree is missing in it."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("dist")
     source = tmp_path_factory.mktemp("source")  # a copy: building writes into the tree
     for name in ("gitaly", "proto"):
-        ignored = shutil.ignore_patterns("_pb", "__pycache__")
+        ignored = shutil.ignore_patterns("_pb", "_data", "__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ("pyproject.toml", "hatch_build.py", "README.md"):
         shutil.copy(ROOT / name, source / name)
@@ -74,3 +76,21 @@ def test_the_wheel_in_an_empty_environment_starts_a_node(wheel: Path, tmp_path: 
         node.send_signal(signal.SIGTERM)
         said, _ = node.communicate(timeout=30)
     assert node.returncode == 0, said
+
+
+def test_the_wheel_carries_the_data_of_languages_with_their_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        data = json.loads(archive.read("gitaly/linguist/_data/linguist.json"))
+        licence = archive.read("gitaly/linguist/_data/LICENSE").decode()
+        (about,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        required = [
+            line
+            for line in archive.read(about).decode().lower().splitlines()
+            if line.startswith("requires-dist:")
+        ]
+    assert len(data["languages"]) == 706
+    assert data["languages"]["Python"]["language_id"] == 303
+    assert "Copyright (c) 2017 GitHub, Inc." in licence
+    assert "Permission is hereby granted" in licence
+    assert required
+    assert not [line for line in required if "linguist" in line or "yaml" in line]

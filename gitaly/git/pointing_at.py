@@ -48,11 +48,17 @@ async def references_pointing_at(
 
 
 async def names_pointing_at(
-    git: Git, repository: RepositoryPaths, ends: Collection[bytes], patterns: Sequence[bytes]
+    git: Git,
+    repository: RepositoryPaths,
+    ends: Collection[bytes],
+    patterns: Sequence[bytes],
+    *,
+    ignores_case: bool = False,
 ) -> frozenset[bytes]:
     """All names below the patterns that lead to one of the object ids, for a git of old."""
     names: set[bytes] = set()
-    async with aclosing(reference_lines(git, repository, [_FIELDS], patterns)) as batches:
+    flags: Flags = [_FIELDS, *(["--ignore-case"] if ignores_case else [])]
+    async with aclosing(reference_lines(git, repository, flags, patterns)) as batches:
         async for lines in batches:
             kept = await _kept(git, repository, lines, ends)
             names.update(line.split(b" ", 2)[2] for line in kept)

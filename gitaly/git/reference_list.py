@@ -40,9 +40,7 @@ async def list_references(
         excluded = await _matching(git, repository, query)
     wanted = None
     if query.points_at and git.binary.version < POINTS_AT_NESTED:
-        ends = await resolved(git, repository, query.points_at)
-        if ends is not None:
-            wanted = await names_pointing_at(git, repository, ends, query.patterns)
+        wanted = await _pointing(git, repository, query)
     if wanted is None:
         flags += [("--points-at", object_id) for object_id in query.points_at]
     async with aclosing(_lines(git, repository, flags, query.patterns)) as written:
@@ -87,6 +85,21 @@ async def _lines(
 def _parsed(line: bytes) -> ListedReference:
     name, target, *peeled = line.split(b"\0")
     return ListedReference(name, target.decode(), peeled[0].decode() if peeled else "")
+
+
+async def _pointing(
+    git: Git, repository: RepositoryPaths, query: ReferenceQuery
+) -> frozenset[bytes] | None:
+    """What newer gits find by --points-at; None: git itself shall say what is wrong with it."""
+    ends = await resolved(git, repository, query.points_at)
+    if ends is None:
+        return None
+    try:
+        return await names_pointing_at(
+            git, repository, ends, query.patterns, ignores_case=query.ignore_case
+        )
+    except GitFailed as error:
+        raise ListingFailed(error.exit, error.stderr) from error
 
 
 async def _matching(

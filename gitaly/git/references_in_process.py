@@ -7,6 +7,7 @@ a hop to a thread and back would cost 60 to 80 µs. Wherever libgit2's answer is
 
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import pygit2
@@ -15,6 +16,7 @@ from pygit2.enums import ReferenceType
 from gitaly.git.handles import Handles, Undecided
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.reference_names import is_valid_reference_name
+from gitaly.git.reference_scan import scanned
 from gitaly.git.references import DEFAULT_BRANCHES, ListedReference, ReferenceQuery
 from gitaly.git.references_by_git import GitReferences
 
@@ -88,11 +90,20 @@ class InProcessReferences:
         except Undecided:
             return await self._by_git.resolve_head(repository)
 
-    def list(
+    async def list(
         self, repository: RepositoryPaths, query: ReferenceQuery
     ) -> AsyncGenerator[list[ListedReference], None]:
-        """See `References`. Git itself lists: it is faster at many, and sorts and matches."""
-        return self._by_git.list(repository, query)
+        """See `References`. Git itself lists what is not simply all branches or tags."""
+        try:
+            self._handle(repository)
+            found = scanned(repository.path, query)
+        except Undecided:
+            async with aclosing(self._by_git.list(repository, query)) as batches:
+                async for batch in batches:
+                    yield batch
+            return
+        for batch in found:
+            yield batch
 
     def _handle(self, repository: RepositoryPaths) -> pygit2.Repository:
         handle = self._handles.of(repository)

@@ -1,7 +1,16 @@
 """What is known of programming languages, from the data of GitHub's Linguist.
 
-`languages.json` is made by `tools/linguist_data.py`. The rules for using it are go-enry's, as far
-as Gitaly needs them.
+The data are Linguist's languages.yml, heuristics.yml, vendor.yml and documentation.yml of September
+2023 (706 languages), out of the package PyGitLinguist 1.5.1; building this package writes them into
+`_data` (hatch_build.py). The rules for using them are go-enry's, as far as Gitaly needs them.
+
+go-enry 2.9.6 has the data of Linguist 9.5.0 (804 languages). Identifiers are the same, but beside
+Gitaly's some answers differ:
+- 98 newer languages are not counted, or as an older one that has the extension (Lean 4 as Lean,
+  Cairo Zero as Cairo); Go Template, Hare, Luau, Mojo, Roc and TypeSpec are among them;
+- CSS, Sway and Vyper have other colours, and Linker Script is data, which is not counted;
+- known languages lack newer extensions and names: .containerfile, .heex, .tofu, .sbatch, mvnw.
+Five that were renamed since have their new names here, which Gitaly keeps in repositories.
 """
 
 import json
@@ -14,8 +23,20 @@ from typing import Any, Final, NamedTuple, Self
 
 import re2
 
+from gitaly.linguist.heuristics import Rule, rules_by_extension
+
 _COUNTED_TYPES: Final = frozenset({"programming", "markup"})
 _NO_COLOR: Final = "#cccccc"  # what go-enry says for a language without a colour
+
+_RENAMED: Final = MappingProxyType(  # Linguist 9.5.0's names, by those of the data
+    {
+        "Coq": "Rocq Prover",
+        "FreeBasic": "FreeBASIC",
+        "Genero": "Genero 4gl",
+        "Genero Forms": "Genero per",
+        "Mathematica": "Wolfram Language",
+    }
+)
 
 
 class Language(NamedTuple):
@@ -27,20 +48,6 @@ class Language(NamedTuple):
     color: str  # "#3572A5"; empty: none
 
 
-class Rule(NamedTuple):
-    """Tells languages with the same extension apart by their content."""
-
-    languages: list[str]
-    every: list[list[Any]]  # of each list one has to match
-    never: list[Any]
-
-    def applies(self, content: bytes) -> bool:
-        """Whether the content is in one of its languages."""
-        return all(any(p.search(content) for p in some) for some in self.every) and not any(
-            p.search(content) for p in self.never
-        )
-
-
 class Languages:
     """Looks languages up. Nothing in it ever changes."""
 
@@ -50,35 +57,33 @@ class Languages:
         by_extension: defaultdict[str, list[str]] = defaultdict(list)
         by_filename: defaultdict[str, list[str]] = defaultdict(list)
         by_interpreter: defaultdict[str, list[str]] = defaultdict(list)
-        for name, about in data["languages"].items():
-            self._by_name[name] = Language(name, about["type"], about["id"], about["color"])
-            for alias in (name, *about["aliases"]):
+        for name, old, about in sorted(
+            (_RENAMED.get(old, old), old, about) for old, about in data["languages"].items()
+        ):
+            self._by_name[name] = Language(
+                name, about["type"], about["language_id"], about.get("color", "")
+            )
+            for alias in (name, old, *about.get("aliases", ())):
                 self._by_alias[_alias_key(alias)] = name
             for key, table in (
                 ("extensions", by_extension),
                 ("filenames", by_filename),
                 ("interpreters", by_interpreter),
             ):
-                for value in about[key]:
+                for value in about.get(key, ()):
                     table[value.lower() if key == "extensions" else value].append(name)
         self.by_extension: Mapping[str, list[str]] = MappingProxyType(dict(by_extension))
         self.by_filename: Mapping[str, list[str]] = MappingProxyType(dict(by_filename))
         self.by_interpreter: Mapping[str, list[str]] = MappingProxyType(dict(by_interpreter))
-        rules: dict[str, list[Rule]] = {}
-        for group in data["heuristics"]:
-            built = [
-                Rule(x["languages"], [_compiled(y) for y in x["all"]], _compiled(x["none"]))
-                for x in group["rules"]
-            ]
-            rules |= {extension.lower(): built for extension in group["extensions"]}
+        rules = rules_by_extension(data["heuristics"], _RENAMED)
         self.rules: Mapping[str, list[Rule]] = MappingProxyType(rules)
-        self._vendored = _any_of(data["vendored"])
+        self._vendored = _any_of(data["vendor"])
         self._documentation = _any_of(data["documentation"])
 
     @classmethod
     def load(cls) -> Self:
-        """From the file in this package: 200 ms, blocking."""
-        text = resources.files(__package__).joinpath("languages.json").read_text("utf-8")
+        """From the file in this package: 20 ms, blocking."""
+        text = resources.files(__package__).joinpath("_data", "linguist.json").read_text("utf-8")
         return cls(json.loads(text))
 
     def get(self, name: str) -> Language | None:
@@ -112,12 +117,6 @@ class Languages:
 
 def _alias_key(alias: str) -> str:
     return alias.partition(",")[0].replace(" ", "_").lower()
-
-
-def _compiled(patterns: Iterable[str]) -> list[Any]:
-    options = re2.Options()
-    options.log_errors = False
-    return [re2.compile(f"(?m){pattern}".encode(), options) for pattern in patterns]
 
 
 def _any_of(patterns: Iterable[str]) -> Any:

@@ -111,7 +111,11 @@ class NodeProcess:
         return raw + [x for x in lines if "Traceback" in str(x.get("exception", ""))]
 
     def children(self) -> list[int]:
-        return children_of(self.pid)
+        """What works for calls; spawners of git stay."""
+        return [pid for pid in children_of(self.pid) if pid not in self.spawners()]
+
+    def spawners(self) -> list[int]:
+        return [pid for pid in children_of(self.pid) if b"spawner_program" in command_line(pid)]
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))

@@ -5,8 +5,8 @@ import random
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gitaly._pb.repository_pb2 import RepositoryExistsRequest, RepositorySizeReq
 from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadArchiveRequest
+from tests.cgroups.support import left_below, why_no_v1
 from tests.e2e.clients import Way
 from tests.e2e.conftest import make_bare, make_work
 from tests.e2e.metrics_page import MetricsPage
@@ -26,6 +27,13 @@ from tests.e2e.node_process import NodeProcess, terminate_group, wait_until
 
 REPOSITORIES = ("a.git", "b.git")
 IN_FLIGHT = 60
+GROUPS = """
+[cgroups]
+hierarchy_root = "{root}"
+[cgroups.repositories]
+count = 2
+memory_bytes = 1073741824
+"""
 
 
 def requests_of(repository: Repository) -> list[tuple[str, Message]]:
@@ -87,11 +95,14 @@ class Storm:
 
 
 class Stage:
-    """A node whose calls are all limited."""
+    """A node whose calls are all limited, and whose gits are in groups where there are any."""
 
     def __init__(self, directory: Path, work: Path) -> None:
         self.page = MetricsPage()
+        self.root = f"gitaly-storm-{os.getpid()}"
         extra = "".join(map(TABLE.format, METHODS))
+        if not why_no_v1():
+            extra += GROUPS.format(root=self.root)
         self.node = NodeProcess(directory, extra=extra, top=self.page.configuration)
         self.node.start()
         for name in REPOSITORIES:
@@ -111,6 +122,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[
     made = Stage(tmp_path_factory.mktemp("n"), make_work(tmp_path / "work"))
     yield made
     made.node.stop()
+    left = [Path(path) for path in left_below(made.root)]
+    assert all(path.name == made.root for path in left), left
+    for path in left:
+        path.rmdir()
 
 
 def test_ten_thousand_cancelled_calls_leave_no_place_taken(stage: Stage) -> None:
@@ -139,8 +154,11 @@ def test_five_thousand_mixed_calls_with_cancels_and_kills_leave_nothing(stage: S
                 storm.cancel_one()
             if number % 250 == 0:  # a client of git, which dies
                 clients.append(stage.way.start("ls-remote", stage.way.url))
-                for pid in stage.node.children():
-                    kill_group(pid)
+                for pid in stage.node.git_running():
+                    kill(pid)
+            if number % 1000 == 500:
+                for pid in stage.node.spawners()[:1]:
+                    kill(pid)
             if number % 250 == 100 and clients:
                 terminate_group(clients[-1])
         storm.finish()
@@ -151,10 +169,9 @@ def test_five_thousand_mixed_calls_with_cancels_and_kills_leave_nothing(stage: S
     for code in ("OK", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
         assert storm.codes[code] > 5, storm.codes
     assert stage.node.git_running() == []
+    assert why_no_v1() or any("/repos-" in path for path in left_below(stage.root))
 
 
-def kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        time.sleep(0)  # it has ended by itself
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself
+        os.kill(pid, signal.SIGKILL)

@@ -34,6 +34,8 @@ def languages() -> Languages:
         ("x", "-*- c++ -*-\n", "C++"),
         ("x", "a\n# vim: set sw=2 ft=perl:\n", "Perl"),
         ("x", '<?xml version="1.0"?>\n', "XML"),
+        ("a.v", "Require Import Arith.\n", "Rocq Prover"),
+        ("a.nbp", "", "Wolfram Language"),
         ("a.py", "\0", ""),
         ("unknown", "text", ""),
         ("a.unknown", "#!\n", ""),
@@ -52,6 +54,8 @@ def test_what_is_known_of_a_language(languages: Languages) -> None:
     assert languages.color("Nonesuch") == "#e58de7"  # the beginning of the name's SHA-256
     assert languages.name_of("golang") == languages.name_of("Go") == "Go"
     assert languages.name_of("visual basic .net") == "Visual Basic .NET"
+    assert languages.name_of("coq") == languages.name_of("rocq prover") == "Rocq Prover"
+    assert languages.get("Coq") is None
     assert languages.name_of("nonesuch") is None
     assert languages.is_counted("HTML")
     assert not languages.is_counted("JSON")

@@ -126,6 +126,7 @@ class Place:
     repository: Bare
     clock: "Clock"
     git_registry: CollectorRegistry
+    strangers: list[int] = field(default_factory=lambda: children_of(os.getpid()))
     command: PackCommand = field(default_factory=lambda: PackCommand(FLAGS))
 
     @property
@@ -171,8 +172,8 @@ class Place:
         return int(self.git_registry.get_sample_value(name) or 0)
 
     def children(self) -> list[int]:
-        """Gits that run."""
-        return children_of(os.getpid())
+        """Gits that run; nodes of other tests may be children of this process too."""
+        return [pid for pid in children_of(os.getpid()) if pid not in self.strangers]
 
 
 class Clock:

@@ -13,10 +13,11 @@ from gitaly._pb.blob_pb2 import (
     ListLFSPointersRequest,
     ListLFSPointersResponse,
 )
-from gitaly.errors import Internal, InvalidRequest, prefixed
+from gitaly.errors import Internal, InvalidRequest, NodeError, prefixed
 from gitaly.git import (
     LARGEST_LFS_POINTER_BYTES,
     NO_LIMIT,
+    ObjectInfo,
     RepositoryPaths,
     all_objects,
     go_quoted,
@@ -101,13 +102,24 @@ class LFSPointers(BlobReading):
         for start in range(0, len(names), TOGETHER):
             part = names[start : start + TOGETHER]
             small = []
-            for name, info in zip(part, await self._objects.infos(repository, part), strict=True):
+            for name, info in zip(part, await self._infos(repository, part), strict=True):
                 if info is None:
-                    quoted = go_quoted(name)
-                    raise Internal(f"retrieving object info for {quoted}: object not found")
+                    raise Internal(f"{_retrieving(name)}: object not found")
                 if info.type == "blob" and info.size <= LARGEST_LFS_POINTER_BYTES:
                     small.append(info.object_id.encode())
             yield small
+
+    async def _infos(
+        self, repository: RepositoryPaths, names: Sequence[bytes]
+    ) -> list[ObjectInfo | None]:
+        """All at once; if one of them is bad, one by one, to tell which."""
+        try:
+            return await self._objects.infos(repository, names)
+        except NodeError:
+            for name in names:
+                with prefixed(_retrieving(name)):
+                    await self._objects.info(repository, name)
+            raise
 
     async def _pointers(
         self, repository: RepositoryPaths, ids: AsyncIterator[list[bytes]], limit: int = 0
@@ -136,3 +148,7 @@ class LFSPointers(BlobReading):
                 left -= min(left, len(found))
                 if not left:
                     return
+
+
+def _retrieving(name: bytes) -> str:
+    return f"retrieving object info for {go_quoted(name)}"

@@ -1,5 +1,6 @@
 """ListBlobs and ListAllBlobs."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple, TypeVar
@@ -119,6 +120,7 @@ class Listing(BlobReading):
         async for batch in batches:
             for start in range(0, len(batch), TOGETHER):
                 part = batch[start : start + TOGETHER]
+                await asyncio.sleep(0)  # reading in process never waits
                 known = await self._small(repository, part) if limit else {}
                 for info, path in part:
                     more = {"path": path} if path else {}

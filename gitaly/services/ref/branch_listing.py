@@ -3,12 +3,13 @@
 Source: Gitaly, internal/gitaly/service/ref/util.go.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from gitaly._pb.ref_pb2 import FindLocalBranchesRequest
-from gitaly._pb.shared_pb2 import NONE, Branch, CommitAuthor, GitCommit
+from gitaly._pb.shared_pb2 import NONE, CommitAuthor, GitCommit
 from gitaly.errors import Internal
 from gitaly.git import (
     CommitFields,
@@ -27,9 +28,11 @@ from gitaly.git import (
     plain_fields,
 )
 from gitaly.services.commits import KEPT_BYTES, signature_type
+from gitaly.services.ref.known_commits import KnownCommits
 from gitaly.services.ref.list_refs import check_exclude
 from gitaly.services.ref.reading import TOGETHER
 
+NamedCommit = tuple[bytes, GitCommit]
 _SORTS: Final[Mapping[int, tuple[SortKey, bool]]] = MappingProxyType(
     {
         FindLocalBranchesRequest.NAME: (SortKey.REFNAME, False),
@@ -57,49 +60,55 @@ def local_branches_query(request: FindLocalBranchesRequest) -> ReferenceQuery:
 class BranchReader:
     """Reads the commits of branches in process where they are plain, else by git."""
 
-    def __init__(self, git: Git, objects: Objects, repository: RepositoryPaths) -> None:
+    def __init__(
+        self, git: Git, objects: Objects, repository: RepositoryPaths, known: KnownCommits
+    ) -> None:
         self._git = git
         self._objects = objects
         self._repository = repository
-        self._asks_git_always = has_own_parents(repository)
+        self._known = None if has_own_parents(repository) else known
 
     async def read(
         self, batches: AsyncIterable[list[ListedReference]]
-    ) -> AsyncGenerator[list[Branch], None]:
-        """The branches as messages. Raises ListingFailed where for-each-ref would fail."""
+    ) -> AsyncGenerator[list[NamedCommit], None]:
+        """Names of branches with their commits. Raises ListingFailed as for-each-ref would."""
         async for batch in batches:
             for start in range(0, len(batch), TOGETHER):
-                yield await self._branches(batch[start : start + TOGETHER])
+                yield await self._commits(batch[start : start + TOGETHER])
+                await asyncio.sleep(0)  # reading in process never waits
 
-    async def _branches(self, references: Sequence[ListedReference]) -> list[Branch]:
-        known = await self._plain(references)
-        odd = [one.name for one in references if one.target not in known]
+    async def _commits(self, references: Sequence[ListedReference]) -> list[NamedCommit]:
+        commits = await self._plain({one.target for one in references})
+        odd = [one.name for one in references if one.target not in commits]
         by_name: Mapping[bytes, CommitFields] = {}
         if odd:
             try:
                 by_name = await commit_fields_by_git(self._git, self._repository, odd)
             except GitFailed as error:
                 raise ListingFailed(error.exit, error.stderr) from error
-        found = ((one.name, known.get(one.target) or by_name.get(one.name)) for one in references)
-        return [
-            Branch(name=name, target_commit=_commit(fields))
-            for name, fields in found
-            if fields is not None
-        ]
+        found = []
+        for name, target, _ in references:
+            commit = commits.get(target)
+            if commit is None and name in by_name:
+                commit = _commit(by_name[name])
+            if commit is not None:
+                found.append((name, commit))
+        return found
 
-    async def _plain(self, references: Sequence[ListedReference]) -> dict[str, CommitFields]:
-        if self._asks_git_always:
+    async def _plain(self, targets: Collection[str]) -> Mapping[str, GitCommit]:
+        """The commits for which git need not be asked, by id."""
+        if self._known is None:
             return {}
-        targets = {one.target for one in references}
-        objects = await self._objects.read_many(
-            self._repository, [target.encode() for target in targets]
-        )
-        known = {}
-        for one in objects:
-            fields = None if one is None else plain_fields(one.object_id, one.data)
-            if fields is not None:
-                known[fields.object_id] = fields
-        return known
+        known = self._known.of(self._repository.path)
+        commits = {target: known[target] for target in targets if target in known}
+        new = [target.encode() for target in targets if target not in known]
+        if new:
+            objects = await self._objects.read_many(self._repository, new)
+            read = [plain_fields(one.object_id, one.data) for one in objects if one is not None]
+            built = {fields.object_id: _commit(fields) for fields in read if fields is not None}
+            self._known.add(self._repository.path, built)
+            commits |= built
+        return commits
 
 
 def _commit(fields: CommitFields) -> GitCommit:

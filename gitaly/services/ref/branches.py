@@ -1,5 +1,6 @@
 """Branches with the commits that they lead to."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
@@ -25,8 +26,8 @@ from gitaly.git import (
 )
 from gitaly.rpc import Call
 from gitaly.services.features import REF_ITERATOR, is_on
-from gitaly.services.messages import counted_messages, in_messages
-from gitaly.services.ref.branch_listing import BranchReader, local_branches_query
+from gitaly.services.messages import counted_messages, sized_messages
+from gitaly.services.ref.branch_listing import BranchReader, NamedCommit, local_branches_query
 from gitaly.services.ref.pages import REFERENCES_IN_A_MESSAGE, Page, cut, page_of
 from gitaly.services.ref.reading import TOGETHER, RefReading
 
@@ -64,20 +65,20 @@ class Branches(RefReading):
         has_page = request.HasField("pagination_params")
         page = page_of(request.pagination_params if has_page else None)
         if is_on(call, REF_ITERATOR):
-            reader = BranchReader(self._git, self._objects, repository)
+            reader = BranchReader(self._git, self._objects, repository, self._known)
             with prefixed("finding refs"):
                 async with (
                     aclosing(self._listed(repository, query, page)) as listed,
                     aclosing(reader.read(listed)) as branches,
                 ):
-                    async for some in in_messages(branches):
-                        yield FindLocalBranchesResponse(local_branches=some)
+                    async for some in sized_messages(branches, _size):
+                        yield _local_branches(some)
             return
         mailmap = await self._mailmap(repository, call)
         found = self._with_commits(repository, query, page, mailmap, _branch)
         async with aclosing(found):
-            async for some in counted_messages(found, REFERENCES_IN_A_MESSAGE):
-                yield FindLocalBranchesResponse(local_branches=some)
+            async for twenty in counted_messages(found, REFERENCES_IN_A_MESSAGE):
+                yield FindLocalBranchesResponse(local_branches=twenty)
 
     async def FindAllBranches(
         self, request: FindAllBranchesRequest, call: Call
@@ -133,6 +134,7 @@ class Branches(RefReading):
                     for start in range(0, len(batch), TOGETHER):
                         part = batch[start : start + TOGETHER]
                         yield await self._built(repository, part, mailmap, built)
+                        await asyncio.sleep(0)  # reading in process never waits
 
     async def _built(
         self,
@@ -149,6 +151,18 @@ class Branches(RefReading):
                 raise Internal("sending lines: object not found")
             found.append(built(reference.name, commit))
         return found
+
+
+def _size(branch: NamedCommit) -> int:
+    name, commit = branch
+    return len(name) + commit.ByteSize()
+
+
+def _local_branches(branches: Sequence[NamedCommit]) -> FindLocalBranchesResponse:
+    response = FindLocalBranchesResponse()
+    for name, commit in branches:  # a quarter of the time that handing them over takes
+        response.local_branches.add(name=name).target_commit.CopyFrom(commit)
+    return response
 
 
 def _branch(name: bytes, target: GitCommit) -> Branch:

@@ -6,6 +6,7 @@ from gitaly.git import NO_MAILMAP, Git, Mailmap, Objects, References, Repository
 from gitaly.rpc import Call
 from gitaly.services.commits import Commits
 from gitaly.services.features import MAILMAP, is_on
+from gitaly.services.ref.known_commits import KnownCommits
 from gitaly.storage import Storages
 
 TOGETHER: Final = 64  # commits or tags that are read at once and held in memory
@@ -22,6 +23,7 @@ class RefReading:
         self._objects = objects
         self._references = references
         self._commits = Commits(objects)
+        self._known = KnownCommits()
 
     async def _mailmap(self, repository: RepositoryPaths, call: Call) -> Mailmap:
         """The one by which this client wants people to be named."""

@@ -1,5 +1,6 @@
 """Tags by the names of their references."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
@@ -93,6 +94,7 @@ class Tags(RefReading):
                 with prefixed("iterating over tags: requesting object"):
                     tags = await reader.many(batch[start : start + TOGETHER])
                 yield tags
+                await asyncio.sleep(0)  # reading in process never waits
 
     async def _tag(self, repository: RepositoryPaths, name: bytes) -> ListedReference | None:
         """The one of this name, or the first that the name matches as a pattern."""

@@ -216,3 +216,19 @@ async def test_pointers_must_be_named_and_be_there(blobs: BlobServicer, bare: Ba
         with pytest.raises(Internal) as caught:
             await named(blobs, there, missing)
         assert caught.value.message == (f'retrieving object info for "{missing}": object not found')
+
+
+async def test_a_short_id_that_many_have_is_named(blobs: BlobServicer, bare: Bare) -> None:
+    seen: dict[str, str] = {}
+    number = 0
+    while True:  # 16 bits are enough soon
+        oid = blob(bare, f"{number}")
+        if seen.setdefault(oid[:4], oid) != oid:
+            break
+        number += 1
+    with pytest.raises(Internal) as caught:
+        await named(blobs, oid, oid[:4])
+    short = oid[:4]
+    assert caught.value.message == (
+        f'retrieving object info for "{short}": invalid info line: "{short} ambiguous"'
+    )

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import zlib
 from pathlib import Path
@@ -6,7 +7,10 @@ import pytest
 
 from gitaly._pb.commit_pb2 import CommitLanguagesRequest, CommitLanguagesResponse
 from gitaly.errors import Internal, InvalidRequest
+from gitaly.git import Git, Objects
 from gitaly.services.commit import CommitServicer
+from gitaly.services.commit.language_counting import LanguageCounter
+from gitaly.storage import Blocking
 from tests.git.support import Bare
 from tests.services.commit.support import CALL, History
 from tests.storage.support import message
@@ -120,6 +124,18 @@ async def test_what_cannot_be_used_is_counted_afresh(
     ]
 
 
+async def test_a_language_that_only_gitaly_knew_is_counted_as_we_know_it(
+    commits: CommitServicer, history: History, bare: Bare
+) -> None:
+    commit = history.commit(files={"a.py": "1", "b.luau": "22"})
+    by_file = {"a.py": {"Python": 1}, "b.luau": {"Luau": 2}}
+    statistics = {"version": "v3:gitaly", "commit_id": commit, "by_file": by_file}
+    kept(bare).write_bytes(zlib.compress(json.dumps(statistics).encode()))
+    assert await sizes(commits) == {"Python": 1}
+    history.commit(files={"a.py": "333", "b.luau": "22"})
+    assert await sizes(commits) == {"Python": 3}
+
+
 async def test_a_branch_is_meant_before_a_tag(commits: CommitServicer, history: History) -> None:
     first = history.commit(files={"a.py": "1"}, branch="both")
     history.commit(files={"a.go": "1"}, branch="both")
@@ -158,3 +174,10 @@ async def test_unknown_revisions_are_an_error_in_gits_words(
         )
     with pytest.raises(InvalidRequest, match="revision can't start with '-'"):
         await told(commits, "--output=x")
+
+
+async def test_first_calls_at_the_same_time_read_the_data_once(git: Git, objects: Objects) -> None:
+    counter = LanguageCounter(git, objects, Blocking())
+    async with asyncio.TaskGroup() as calls:
+        known = [calls.create_task(counter.languages()) for _ in range(3)]
+    assert len({id(task.result()) for task in known}) == 1

@@ -1,5 +1,6 @@
 """FindBranch, FindLocalBranches, FindAllBranches, FindAllRemoteBranches."""
 
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -362,3 +363,13 @@ async def test_remote_branches_are_those_of_one_remote(refs: RefServicer, bare: 
 async def test_no_repository_no_branches(refs: RefServicer) -> None:
     with pytest.raises(NodeError, match="repository not found"):
         await local(refs)
+
+
+async def test_who_leaves_early_leaves_nothing_behind(refs: RefServicer, bare: Bare) -> None:
+    commit = bare.commit()
+    lines = "".join(f"create refs/heads/b{n:04} {commit}\n" for n in range(3000))
+    bare.git("update-ref", "--stdin", data=lines)
+    request = FindAllBranchesRequest(repository=message())
+    async with aclosing(refs.FindAllBranches(request, a_call())) as answers:  # type: ignore[type-var]
+        first = await anext(answers)
+    assert len(first.branches) == 20
