@@ -5,7 +5,7 @@ import resource
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -46,10 +46,16 @@ def raw_clone(repository: Path, request: bytes) -> tuple[float, float, int]:
         *subcommand_config(os.cpu_count() or 1)("upload-pack"),
     ]
     flags = [part for key, value in pairs for part in ("-c", f"{key}={value}")]
+    command = [binary.path, "--git-dir", str(repository), *flags, "upload-pack", str(repository)]
+    return timed_upload_pack(command, request)
+
+
+def timed_upload_pack(argv: Sequence[str], request: bytes) -> tuple[float, float, int]:
+    """Seconds, CPU seconds and bytes of such a command, whose output is drained."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     child = subprocess.Popen(
-        [binary.path, "--git-dir", str(repository), *flags, "upload-pack", str(repository)],
+        argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,

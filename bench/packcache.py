@@ -2,8 +2,6 @@
 
 import json
 import multiprocessing
-import os
-import resource
 import subprocess
 import tempfile
 import threading
@@ -13,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.clone import clone, clone_request, raw_clone
+from bench.clone import clone, clone_request, raw_clone, timed_upload_pack
 from bench.peer import Fetcher
 from bench.processes import Measured, node
 from bench.report import Row
@@ -73,27 +71,8 @@ def floor(repository: Path, request: bytes, pack: Path) -> Cost:
 
 
 def _upload_pack(repository: Path, request: bytes, hook: str) -> Cost:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    child = subprocess.Popen(
-        ["git", "-c", f"uploadpack.packObjectsHook={hook}", "upload-pack", str(repository)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        env={**os.environ, "GIT_PROTOCOL": "version=2"},
-    )
-    assert child.stdin is not None
-    assert child.stdout is not None
-    child.stdin.write(request)
-    child.stdin.close()
-    buffer, size = bytearray(1 << 20), 0
-    while read := os.readv(child.stdout.fileno(), [buffer]):
-        size += read
-    child.stdout.close()
-    child.wait()
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    command = ["git", "-c", f"uploadpack.packObjectsHook={hook}", "upload-pack", str(repository)]
+    wall, cpu, size = timed_upload_pack(command, request)
     return Cost(cpu, wall, size)
 
 

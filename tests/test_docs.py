@@ -1,7 +1,10 @@
 """What the documents say is so."""
 
 import re
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from gitaly import servicers
 from gitaly.config import load_text
@@ -11,6 +14,11 @@ from gitaly.rpc import node_services
 ROOT = Path(__file__).resolve().parent.parent
 # What the module that builds all servicers has imported for that.
 BUILT = [found for found in vars(servicers).values() if hasattr(found, "SERVICE")]
+EXAMPLES = [
+    (page.name, text)
+    for page in sorted(ROOT.glob("docs/*.md"))
+    for text in re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+]
 
 
 def test_the_status_table_says_what_is_built() -> None:
@@ -29,6 +37,20 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(("page", "text"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
+def test_the_configurations_on_the_pages_have_known_keys_only(page: str, text: str) -> None:
+    assert load_text(text).origin.unknown_keys == ()
+
+
+def test_the_packages_that_the_readme_explains_are_those_that_are_needed() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Dependencies")[2]
+    rows = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[1:]
+    explained = [name for row in rows if "only to build" not in row for name in row.split(", ")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]]
+    assert sorted(explained) == sorted(needed)
 
 
 def test_the_policies_of_the_page_about_standalone_nodes_are_good() -> None:

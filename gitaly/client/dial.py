@@ -134,6 +134,7 @@ async def _connected(family: int, where: object) -> socket.socket:
     connecting = socket.socket(family, socket.SOCK_STREAM)
     try:
         connecting.setblocking(False)
+        # getaddrinfo gives what sock_connect takes, whatever the family.
         await asyncio.get_running_loop().sock_connect(connecting, where)  # type: ignore[arg-type]
     except BaseException:
         connecting.close()

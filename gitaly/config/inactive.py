@@ -23,6 +23,10 @@ INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
         "backup": lambda config: config.origin.gives("backup"),
         "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
         "daily_maintenance": _has_maintenance,
+        "git.committer_name": lambda config: bool(
+            config.git.committer_name or config.git.committer_email
+        ),
+        "git.rotated_signing_keys": lambda config: bool(config.git.rotated_signing_keys),
         "git.signing_key": lambda config: bool(config.git.signing_key),
         "hooks.packobjects_hook_max_proc": lambda config: bool(
             config.hooks.packobjects_hook_max_proc

@@ -2,6 +2,7 @@
 
 from gitaly.git.account import ACCOUNT, Account, current_account
 from gitaly.git.all_objects import all_objects
+from gitaly.git.alternates import alternates_of, named_alternates
 from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
@@ -62,7 +63,7 @@ from gitaly.git.references_in_process import InProcessReferences
 from gitaly.git.remotes import answers, remote_head_branch
 from gitaly.git.rev_list import git_lines, rev_list
 from gitaly.git.revision_input import RevisionInput, RevisionLines
-from gitaly.git.revision_syntax import ID_DIGITS, is_whole_object_id
+from gitaly.git.revision_syntax import ID_DIGITS
 from gitaly.git.signing_key import public_signing_key
 from gitaly.git.spawner import (
     Born,
@@ -158,6 +159,7 @@ __all__ = [
     "Tag",
     "TreeEntry",
     "all_objects",
+    "alternates_of",
     "answers",
     "archive_pieces",
     "bundle",
@@ -178,10 +180,10 @@ __all__ = [
     "grep",
     "has_own_parents",
     "is_valid_reference_name",
-    "is_whole_object_id",
     "keep_inherited_descriptors",
     "last_commits",
     "merge_base",
+    "named_alternates",
     "objects_size",
     "output_pieces",
     "parse_commit",

@@ -6,6 +6,7 @@ from typing import Final
 # Linux: one argument, less the byte that ends it; all of them with the environment, 2 MiB.
 ARGUMENT_LIMIT_BYTES: Final = 128 * 1024 - 1
 ARGUMENTS_LIMIT_BYTES: Final = 1 << 20
+BATCH_BYTES: Final = 256 * 1024
 POINTER_BYTES: Final = 9  # what each costs besides its text
 
 
@@ -17,13 +18,13 @@ def fit(arguments: Sequence[bytes]) -> bool:
     )
 
 
-def command_lines(arguments: Iterable[bytes], limit: int = 256 * 1024) -> Iterator[list[bytes]]:
-    """The arguments in as many lists as needed, each of about `limit` bytes at most."""
+def command_lines(arguments: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The arguments in as many lists as needed, each of about 256 KiB at most."""
     batch: list[bytes] = []
     size = 0
     for argument in arguments:
         size += len(argument) + POINTER_BYTES
-        if batch and size > limit:
+        if batch and size > BATCH_BYTES:
             yield batch
             batch, size = [], len(argument) + POINTER_BYTES
         batch.append(argument)

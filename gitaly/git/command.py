@@ -118,7 +118,6 @@ class Git:
         *,
         input: bytes = b"",  # noqa: A002 - as subprocess.run names it
         limit: int = OUTPUT_LIMIT_BYTES,
-        stderr: Target | None = None,
         **options: Unpack[Options],
     ) -> CompletedGit:
         """Run git to its end, however it ends, and collect at most `limit` bytes of output.
@@ -126,7 +125,7 @@ class Git:
         Raises as `run` does, and OutputTooLarge.
         """
         stdin = PIPE if input else DEVNULL
-        async with self.run(subcommand, stdin=stdin, stderr=stderr, **options) as child:
+        async with self.run(subcommand, stdin=stdin, **options) as child:
             assert child.stdout is not None
             if child.stdin is not None:
                 child.stdin.feed(input)

@@ -55,7 +55,7 @@ class Fetch:
     # Why there is no pack, if somebody else ran pack-objects for it. Counts only if git failed.
     stopped: StoppedByLimit | None = None
 
-    def options(self) -> "FetchOptions":
+    def options(self) -> FetchOptions:
         """What git is told."""
         return {
             "repository": self.repository,

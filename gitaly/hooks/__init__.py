@@ -4,7 +4,6 @@ from gitaly.hooks.installation import Installation, install
 from gitaly.hooks.outfit import Outfit
 from gitaly.hooks.payload import (
     EVERY,
-    RECEIVE,
     VARIABLE,
     BadPayload,
     Payload,
@@ -18,7 +17,6 @@ from gitaly.hooks.wire import Report
 __all__ = [
     "EVERY",
     "PACK_OBJECTS",
-    "RECEIVE",
     "VARIABLE",
     "BadPayload",
     "HookGone",

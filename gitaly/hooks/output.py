@@ -1,4 +1,4 @@
-"""Where the output of hooks goes: to the pusher as it comes, or into memory."""
+"""Where the output of hooks goes: to the pusher, as it comes."""
 
 from typing import Protocol
 
@@ -12,17 +12,3 @@ class Output(Protocol):
     async def stdout(self, data: bytes) -> None: ...
 
     async def stderr(self, data: bytes) -> None: ...
-
-
-class Collected:
-    """Keeps everything; for callers who want to see it at the end."""
-
-    def __init__(self) -> None:
-        self.out = bytearray()
-        self.err = bytearray()
-
-    async def stdout(self, data: bytes) -> None:
-        self.out += data
-
-    async def stderr(self, data: bytes) -> None:
-        self.err += data

@@ -17,10 +17,10 @@ from gitaly.hooks import wire
 from gitaly.hooks.payload import Payload, Requested
 from gitaly.hooks.session import HookGone, HookRun, Session
 from gitaly.observe.log import Logger
+from gitaly.transport.accepting import Accepting
+from gitaly.transport.listening import listen_on_new_path
 
 FAILED_TEXT: Final = b"error executing git hook\n"
-ACCEPTS_PER_WAKE: Final = 32
-REST_SECONDS: Final = 0.2  # when nothing can be accepted
 GREETING_SECONDS: Final = 30
 PACK_OBJECTS: Final = "pack-objects"
 
@@ -51,27 +51,18 @@ class HookReception:
         self._token = token
         self._handlers = handlers
         self._logger = logger
-        self._socket: socket.socket | None = None
+        self._accepting: Accepting | None = None
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listening.bind(self.path)
-            listening.listen(1024)
-        except OSError:
-            listening.close()
-            raise
-        listening.setblocking(False)
-        self._socket = listening
-        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
+        listening = listen_on_new_path(self.path)
+        self._accepting = Accepting(listening, self._begin, self._cannot_accept)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._socket is not None
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
+        assert self._accepting is not None
+        self._accepting.close()
+        self._accepting = None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
         for task in list(self._sessions):
@@ -79,31 +70,13 @@ class HookReception:
         if self._sessions:
             await asyncio.wait(self._sessions)
 
-    def _accept(self) -> None:
-        assert self._socket is not None
-        for _ in range(ACCEPTS_PER_WAKE):
-            try:
-                accepted, _address = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of descriptors
-                self._logger.error("cannot accept a hook program", error=str(error))
-                self._rest_a_moment()
-                return
-            task = asyncio.get_running_loop().create_task(self._serve(Session(accepted)))
-            self._sessions.add(task)
-            task.add_done_callback(self._sessions.discard)
+    def _begin(self, accepted: socket.socket, _: object) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(Session(accepted)))
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
 
-    def _rest_a_moment(self) -> None:
-        assert self._socket is not None
-        loop, listening = asyncio.get_running_loop(), self._socket
-        loop.remove_reader(listening.fileno())
-
-        def go_on() -> None:
-            if self._socket is listening:
-                loop.add_reader(listening.fileno(), self._accept)
-
-        loop.call_later(REST_SECONDS, go_on)
+    def _cannot_accept(self, error: OSError) -> None:
+        self._logger.error("cannot accept a hook program", error=str(error))
 
     async def _serve(self, session: Session) -> None:
         run = None

@@ -7,7 +7,7 @@ from gitaly.limits.metrics import LimitMetrics, Monitor
 from gitaly.limits.pack_objects import PackObjectsLimiter
 from gitaly.limits.per_rpc import MethodLimits
 from gitaly.limits.shedder import Burden, FindBurdens, LoadShedder
-from gitaly.limits.usage import ParentUsage, ReadUsage
+from gitaly.limits.usage import ReadUsage
 from gitaly.limits.watch import AdaptiveMetrics, Watch
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "MethodLimits",
     "Monitor",
     "PackObjectsLimiter",
-    "ParentUsage",
     "PressureThresholds",
     "ReadUsage",
     "Refused",

@@ -13,7 +13,6 @@ from gitaly.limits.usage import ParentUsage, pressures_of
 CPU: Final = "CgroupCpu"
 MEMORY: Final = "CgroupMemory"
 PRESSURE: Final = "CgroupPressure"
-WATCHERS: Final = (CPU, MEMORY, PRESSURE)
 THROTTLED: Final = "condition_cpu_throttling"
 UNDER_OOM: Final = "condition_memory_oom"
 MUCH_ANON: Final = "condition_memory_anon"
@@ -42,7 +41,7 @@ class Reading:
 class Event:
     """Something that should make limits fall, or calls be shed."""
 
-    condition: str  # one of WATCHERS for limits
+    condition: str  # CPU, MEMORY or PRESSURE for limits
     reason: str
     stats: Mapping[str, object]  # what it was seen by, for the log
 

@@ -25,21 +25,20 @@ class PackObjectsLimiter:
         *,
         has_username: bool,
         tells_apart: bool = True,
-        deadline: float | None = None,
     ) -> AsyncIterator[Turn | None]:
         """A place for the length of the block; None: this client is not limited.
 
         `remote_ip`: as the client's proxy gave it, with or without a port. `has_username`: whether
         it gave a name of a user too, be it empty. `tells_apart`: the feature flag
-        limit_unauthenticated. `deadline`: of the call, in monotonic seconds. Raises, at the
-        entrance only, Refused, and LeftQueue if it is cancelled while it waits.
+        limit_unauthenticated. Raises, at the entrance only, Refused, and LeftQueue if it is
+        cancelled while it waits.
         """
         key = client_of(remote_ip)
         limiter = self._limits.limiter(has_username=has_username, tells_apart=tells_apart)
         if not key or limiter is None:
             yield None
             return
-        async with limiter.slot(key, deadline) as turn:
+        async with limiter.slot(key) as turn:
             yield turn
 
 

@@ -1,6 +1,6 @@
 """The pack-objects cache: a pack that many ask for is computed once."""
 
-from gitaly.packcache.cache import PackCache, Served, Unlimited
+from gitaly.packcache.cache import PackCache, Served
 from gitaly.packcache.command import PackCommand, parse
 from gitaly.packcache.index import Policy
 from gitaly.packcache.metrics import CacheMetrics
@@ -20,6 +20,5 @@ __all__ = [
     "Served",
     "Shelf",
     "Store",
-    "Unlimited",
     "parse",
 ]

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -26,14 +26,6 @@ from gitaly.packcache.store import is_still
 from gitaly.tasks import background
 
 ATTEMPTS: Final = 3  # to get a pack, where the cache's trouble or another client's limit is why
-
-
-class Unlimited:
-    """A limiter that lets everybody in."""
-
-    def slot(self, remote_ip: str, *, has_username: bool) -> nullcontext[None]:  # noqa: ARG002
-        """At once."""
-        return nullcontext()
 
 
 @dataclass(slots=True, kw_only=True)

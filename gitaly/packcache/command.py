@@ -29,7 +29,6 @@ REPEATABLE: Final = frozenset(
     }
 )
 FILTER: Final = "--filter="
-PROGRESS: Final = frozenset({"--progress", "--all-progress", "-q", "--quiet"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Final
 
-from gitaly.git import RepositoryPaths
+from gitaly.git import RepositoryPaths, alternates_of
 from gitaly.packcache.command import PackCommand
 
 # Of git rev-list --stdin, what upload-pack writes: wants, "--not", haves, and borders of a shallow
@@ -76,15 +76,11 @@ def _identities(path: str) -> Iterator[bytes]:
 def _alternates(objects: str, seen: set[str]) -> Iterator[bytes]:
     """The object directories from which a repository borrows, and from which those do."""
     try:
-        with open(os.path.join(objects, "info", "alternates"), "rb") as file:
-            lines = file.read().splitlines()
+        directories = alternates_of(objects)
     except OSError:
         return
-    for line in lines:
-        if not line or line.startswith(b"#") or len(seen) > _MOST_ALTERNATES:
-            continue
-        found = os.path.normpath(os.path.join(objects, os.fsdecode(line)))
-        if found in seen:
+    for found in directories:
+        if found in seen or len(seen) > _MOST_ALTERNATES:
             continue
         seen.add(found)
         yield os.fsencode(found)

@@ -33,8 +33,8 @@ PAUSE_SECONDS: Final = 0.002  # git writes some KiB at a time, and to wake up fo
 class CannotKeep(Exception):
     """The pack cannot be kept; `reason` is a label of a metric."""
 
-    def __init__(self, reason: str, text: str = "") -> None:
-        super().__init__(text)
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
         self.reason = reason
 
 

@@ -1,6 +1,6 @@
 """What every call passes through, and what a service gets to see of it."""
 
-from gitaly.rpc.auth import Authenticator, AuthPolicy, make_token
+from gitaly.rpc.auth import Authenticator, AuthPolicy
 from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method, method_of, node_services
 from gitaly.rpc.shedding import RunningReads
@@ -11,7 +11,6 @@ __all__ = [
     "Call",
     "Method",
     "RunningReads",
-    "make_token",
     "method_of",
     "node_services",
 ]

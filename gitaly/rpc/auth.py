@@ -13,7 +13,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from gitaly.errors import NodeError, PermissionDenied, Unauthenticated
-from gitaly.token import make_token as make_token  # the other half of check_token
 from gitaly.token import signature
 
 VALIDITY_SECONDS: Final = 30

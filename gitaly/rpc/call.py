@@ -6,7 +6,7 @@ from typing import Protocol
 
 from google.protobuf.message import Message
 
-from gitaly.git.account import Account
+from gitaly.git import Account
 from gitaly.rpc.contract import Method
 from gitaly.rpc.status import SUCCESS, Outcome
 

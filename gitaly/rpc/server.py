@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
 from gitaly.errors import Cancelled, Internal, Unimplemented
-from gitaly.git.account import Account
+from gitaly.git import Account
 from gitaly.rpc.call import Call, Connection
 from gitaly.rpc.contract import Method
 from gitaly.rpc.cost import cost_metadata

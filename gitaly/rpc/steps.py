@@ -11,7 +11,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from gitaly.errors import NodeError
-from gitaly.git.account import ACCOUNT
+from gitaly.git import ACCOUNT
 from gitaly.limits import LeftQueue, MethodLimits, Refused, Turn
 from gitaly.observe.log import Logger
 from gitaly.rpc.access_log import AccessLog, client_of

@@ -43,8 +43,3 @@ def path_or_root(path: bytes) -> bytes:
     if leaves_its_root(path):
         raise InvalidRequest("path escapes repository")
     return clean_path(path)
-
-
-def without_last_slash(path: bytes) -> bytes:
-    """`dir/` as `dir`; "/" stays."""
-    return path[:-1] if len(path) > 1 and path.endswith(b"/") else path

@@ -3,9 +3,9 @@
 from gitaly.storage.blocking import Blocking
 from gitaly.storage.containment import PathEscapes
 from gitaly.storage.counter import RepositoryCounter, walk_repositories
-from gitaly.storage.creation import Creator, Initial, touch_full_repack_timestamp
+from gitaly.storage.creation import Creator, Initial
 from gitaly.storage.file_systems import access, file_system_name, usage
-from gitaly.storage.info import RepositoryInfo, read_alternates, repository_info
+from gitaly.storage.info import RepositoryInfo, repository_info
 from gitaly.storage.locator import NotADirectory, Storage, Storages, check_loose
 from gitaly.storage.locks import AlreadyLocked, RepositoryLock
 from gitaly.storage.metadata import ensure_filesystem_id, filesystem_id
@@ -46,14 +46,12 @@ __all__ = [
     "ensure_filesystem_id",
     "file_system_name",
     "filesystem_id",
-    "read_alternates",
     "repository_info",
     "snapshot",
     "sweep",
     "sweep_quarantines",
     "temporary",
     "temporary_file",
-    "touch_full_repack_timestamp",
     "usage",
     "voting",
     "walk_repositories",

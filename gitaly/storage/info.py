@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitaly.errors import prefixed
-from gitaly.git import Format
+from gitaly.git import Format, named_alternates
 from gitaly.storage.failing import as_internal
 from gitaly.storage.object_info import (
     LooseObjects,
@@ -92,15 +92,12 @@ def read_alternates(path: str) -> Alternates | None:
     """Of the repository at `path`; None: it has no such file. Raises OSError."""
     try:
         with open(os.path.join(path, "objects/info/alternates"), "rb") as file:
-            lines = file.read().split(b"\n")
+            names = named_alternates(file.read().replace(b"\r\n", b"\n"))
             modified = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
-    kept = (line.removesuffix(b"\r") for line in lines)
     return Alternates(
-        object_directories=tuple(
-            line.decode(errors="replace") for line in kept if line and not line.startswith(b"#")
-        ),
+        object_directories=tuple(name.decode(errors="replace") for name in names),
         last_modified=modified,
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from gitaly.errors import Internal
-from gitaly.git import reason
+from gitaly.git import alternates_of, reason
 
 PIECE_BYTES: Final = 128 * 1024
 ALTERNATES_DEPTH: Final = 5  # git's own limit
@@ -195,15 +195,11 @@ def _alternates_files(path: str, storage_path: str) -> Iterator[bytes]:
 def _alternates(directory: str, storage_path: str, depth: int) -> list[str]:
     """Object directories that this one borrows from, and theirs."""
     try:
-        with open(f"{directory}/info/alternates", "rb") as file:
-            lines = file.read().split(b"\n")
+        directories = alternates_of(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = []
-    for line in lines:
-        if not line or line.startswith(b"#"):
-            continue
-        other = os.path.normpath(os.path.join(directory, os.fsdecode(line)))
+    for other in directories:
         real_root = os.path.realpath(storage_path)
         if not os.path.realpath(other).startswith(real_root.rstrip("/") + "/"):
             raise AlternatesUnusable("an alternate object directory is outside of the storage")

@@ -1,23 +1,19 @@
 """Accepts connections on one address."""
 
-import asyncio
 import contextlib
 import os
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from gitaly.observe.log import Logger
+from gitaly.transport.accepting import Accepting
 from gitaly.transport.connections import Connections
 from gitaly.transport.listening import CannotListen, listen_on_path, listen_on_port
 from gitaly.transport.newcomer import HANDSHAKE_SECONDS, Newcomer, Reception
 
 __all__ = ["CannotListen", "Endpoint", "Listener"]
-
-ACCEPTS_PER_WAKE: Final = 32
-REST_SECONDS: Final = 0.2  # when nothing can be accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,69 +50,45 @@ class Listener:
         )
         self._on_accept = on_accept
         self._logger = logger
-        self._socket: socket.socket | None = None
+        self._accepting: Accepting | None = None
         self._identity: tuple[int, int] | None = None
 
     @property
     def port(self) -> int:
         """The TCP port that is listened on; useful where port 0 was asked for."""
-        assert self._socket is not None
-        return int(self._socket.getsockname()[1])
+        assert self._accepting is not None
+        return int(self._accepting.socket.getsockname()[1])
 
     def open(self) -> None:
         """Listen. Raises CannotListen."""
         address = self.endpoint.address
         try:
             if self.endpoint.kind == "unix":
-                self._socket = listen_on_path(address)
+                listening = listen_on_path(address)
                 self._identity = _identity(address)
             else:
-                self._socket = listen_on_port(address)
+                listening = listen_on_port(address)
         except OSError as error:
             raise CannotListen(f"listen on {address}: {error.strerror or error}") from error
-        self._socket.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._accept)
+        self._accepting = Accepting(listening, self._begin, self._cannot_accept)
         self._logger.info("listening at address", address=address, schema=self.endpoint.kind)
 
     def close(self) -> None:
         """Accept nothing more; what is accepted goes on. The socket's path is removed."""
-        if self._socket is None:
+        if self._accepting is None:
             return
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
+        self._accepting.close()
+        self._accepting = None
         if self.endpoint.kind == "unix":
             with contextlib.suppress(OSError):
                 if _identity(self.endpoint.address) == self._identity:  # a successor's stays
                     os.unlink(self.endpoint.address)
 
-    def _accept(self) -> None:
-        assert self._socket is not None
-        for _ in range(ACCEPTS_PER_WAKE):
-            try:
-                accepted, address = self._socket.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:  # out of descriptors: those who are connected go on
-                self._logger.error("cannot accept a connection", error=str(error))
-                self._rest_a_moment()
-                return
-            self._on_accept(self.endpoint.kind)
-            self._begin(accepted, address)
-
-    def _rest_a_moment(self) -> None:
-        assert self._socket is not None
-        loop, listening = asyncio.get_running_loop(), self._socket
-        loop.remove_reader(listening.fileno())
-
-        def go_on() -> None:
-            if self._socket is listening:
-                loop.add_reader(listening.fileno(), self._accept)
-
-        loop.call_later(REST_SECONDS, go_on)
+    def _cannot_accept(self, error: OSError) -> None:
+        self._logger.error("cannot accept a connection", error=str(error))
 
     def _begin(self, accepted: socket.socket, address: object) -> None:
-        accepted.setblocking(False)
+        self._on_accept(self.endpoint.kind)
         peer = ""
         if self.endpoint.kind != "unix" and isinstance(address, tuple):
             peer = _peer_text(*address[:2])

@@ -59,6 +59,11 @@ def listen_on_path(path: str) -> socket.socket:
         if _answers(path):
             raise CannotListen(f"listen on {path}: another process listens there")
         os.unlink(path)
+    return listen_on_new_path(path)
+
+
+def listen_on_new_path(path: str) -> socket.socket:
+    """Listen on a path that nobody uses, or on an abstract name. Raises OSError."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(path)

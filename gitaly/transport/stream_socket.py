@@ -4,19 +4,19 @@ The core dials by name only, and cannot be given a connection. Used in both dire
 for calls to its client, and by a client for its calls to a node.
 """
 
-import asyncio
 import contextlib
 import os
 import socket
 import struct
 from typing import Final
 
+from gitaly.transport.accepting import Accepting
+from gitaly.transport.listening import listen_on_new_path
 from gitaly.transport.mux import MuxSession, MuxStream
 from gitaly.transport.relay import Relay
 from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import CannotOpen
 
-REST_SECONDS: Final = 0.2  # when nothing can be accepted
 CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid. Source: unix(7), SO_PEERCRED
 
 
@@ -26,29 +26,20 @@ class StreamSocket:
     def __init__(self, session: MuxSession, address: str) -> None:
         self._session = session
         self._address = address  # a path, or an abstract name behind a null character
-        self._socket: socket.socket | None = None
+        self._accepting: Accepting | None = None
         self._relays: set[Relay] = set()
 
     def open(self) -> None:
         """Listen. Raises OSError."""
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listening.bind(self._address)
-            listening.listen(8)
-        except OSError:
-            listening.close()
-            raise
-        listening.setblocking(False)
-        self._socket = listening
-        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
+        listening = listen_on_new_path(self._address)
+        self._accepting = Accepting(listening, self._couple, lambda _: None)
 
     def close(self) -> None:
         """Listen no more, and remove the path; what is connected goes on."""
-        if self._socket is None:
+        if self._accepting is None:
             return
-        asyncio.get_running_loop().remove_reader(self._socket.fileno())
-        self._socket.close()
-        self._socket = None
+        self._accepting.close()
+        self._accepting = None
         if not self._address.startswith("\0"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._address)
@@ -58,34 +49,15 @@ class StreamSocket:
         for relay in list(self._relays):
             relay.abort()
 
-    def _accept(self) -> None:
-        assert self._socket is not None
-        try:
-            accepted, _ = self._socket.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:  # no descriptor is left; to be woken for it again and again helps nobody
-            self._rest_a_moment(self._socket)
-            return
+    def _couple(self, accepted: socket.socket, _: object) -> None:
         try:
             stream = self._stream_for(accepted)
         except (CannotOpen, ConnectionError):
             accepted.close()
             return
-        accepted.setblocking(False)
         relay = Relay(on_end=lambda: self._relays.discard(relay))
         self._relays.add(relay)
         relay.couple(SocketWire(accepted), stream)
-
-    def _rest_a_moment(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listening.fileno())
-
-        def go_on() -> None:
-            if self._socket is listening:
-                loop.add_reader(listening.fileno(), self._accept)
-
-        loop.call_later(REST_SECONDS, go_on)
 
     def _stream_for(self, accepted: socket.socket) -> MuxStream:
         """Raises ConnectionError for strangers: an abstract name is open to every user."""

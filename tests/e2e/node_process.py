@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.git.support import children_of
+
 BIN: Final = Path(sys.executable).parent
 PATIENCE_SECONDS: Final = 20  # for what happens soon, on a busy machine too
 LEFTOVERS: Final = ("**/tmp_objdir*", "**/incoming-*", "**/tmp_pack_*", "**/*.lock")
@@ -150,14 +152,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def children_of(pid: int) -> list[int]:
-    """Its children, in any thread, zombies too."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
-    return found
 
 
 def descendants_of(pid: int) -> list[int]:

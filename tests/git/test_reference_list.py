@@ -71,9 +71,6 @@ async def test_tags_are_peeled_through_all_tags(
     ]
 
 
-EXCLUDED = ["a", "a-b", "a/x", "b/x", "b/y", "B/z", "main"]
-
-
 @pytest.mark.parametrize(
     ("exclude", "more", "expected"),
     [

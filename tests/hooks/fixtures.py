@@ -16,6 +16,20 @@ from gitaly.storage import Blocking, Repository
 from tests.git.support import newcomers, open_descriptors, run_git
 
 
+class Collected:
+    """What hooks have printed."""
+
+    def __init__(self) -> None:
+        self.out = bytearray()
+        self.err = bytearray()
+
+    async def stdout(self, data: bytes) -> None:
+        self.out += data
+
+    async def stderr(self, data: bytes) -> None:
+        self.err += data
+
+
 class Log:
     """What a logger has written."""
 

@@ -13,12 +13,12 @@ from gitaly.hooks import Requested, UserDetails
 from gitaly.hooks.authority import NotAllowed, NotCounted
 from gitaly.hooks.custom import CustomHookFailed
 from gitaly.hooks.manager import HookManager
-from gitaly.hooks.output import Collected, Output
+from gitaly.hooks.output import Output
 from gitaly.hooks.push import Push, changes_of
 from gitaly.storage import Phase, Repository
 from gitaly.transactions import Transaction, Voter
 from tests.hooks.custom.scripts import write_hook
-from tests.hooks.fixtures import Log, MakeHooks
+from tests.hooks.fixtures import Collected, Log, MakeHooks
 
 ZERO, ONE = "0" * 40, "1" * 40
 CHANGES = f"{ZERO} {ONE} refs/heads/main\n".encode()

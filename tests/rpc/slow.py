@@ -10,6 +10,7 @@ from gitaly._pb import ref_pb2, repository_pb2, shared_pb2, ssh_pb2
 from gitaly._pb.errors_pb2 import LimitError
 from gitaly.rpc import Call
 from tests.rpc.conftest import Answer, Served
+from tests.transport.wires import until
 
 EXISTS = "/gitaly.RepositoryService/RepositoryExists"
 LIST = "/gitaly.RefService/ListRefs"
@@ -80,12 +81,6 @@ class Ssh(Slow):
         await anext(requests)
         yield ssh_pb2.SSHReceivePackResponse()
         await self.work(call)
-
-
-async def until(happened: Any) -> None:
-    async with asyncio.timeout(20):
-        while not happened():  # noqa: ASYNC110  # what happens does so in another program
-            await asyncio.sleep(0.005)
 
 
 def asking(node: Served, path: str, request: bytes, site: str = "", **more: Any) -> Any:

@@ -12,8 +12,8 @@ from tests.rpc.slow import (
     exists,
     queued,
     table,
-    until,
 )
+from tests.transport.wires import until
 
 SIGNED = hmac.digest(b"secret", b"1700000000", "sha256").hex()
 

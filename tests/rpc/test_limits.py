@@ -24,8 +24,8 @@ from tests.rpc.slow import (
     replicate,
     repository,
     table,
-    until,
 )
+from tests.transport.wires import until
 
 
 async def test_of_eight_callers_two_run_three_wait_and_three_are_refused(serve: Serve) -> None:
@@ -35,8 +35,7 @@ async def test_of_eight_callers_two_run_three_wait_and_three_are_refused(serve: 
         tasks = []
         for number in range(1, 6):
             tasks.append(asking(node, EXISTS, exists(), site=str(number)))
-            waits = max(0, number - 2)
-            await until(lambda waits=waits: queued(node) == waits)
+            await until(lambda: queued(node) == max(0, number - 2))  # noqa: B023 - in this turn
             await servicer.until_begun(min(2, number))
         assert (in_progress(node), queued(node)) == (2, 3)
         refused = [await asking(node, EXISTS, exists()) for _ in range(3)]

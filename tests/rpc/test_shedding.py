@@ -30,8 +30,8 @@ from tests.rpc.slow import (
     detail_of,
     exists,
     replicate,
-    until,
 )
+from tests.transport.wires import until
 
 
 async def cpu(groups: Iterable[int]) -> Mapping[int, float]:

@@ -7,19 +7,16 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from gitaly.git import (
-    CatfilePool,
     Git,
-    GitObjects,
     GitReferences,
     Handles,
-    InProcessObjects,
     InProcessReferences,
+    Objects,
     PosixSpawner,
     Processes,
     PrometheusCommandMetrics,
     find_git,
 )
-from gitaly.services.ref import RefServicer
 from gitaly.services.repository import RepositoryInformationServicer, RepositoryServicer
 from gitaly.services.voters import Voters
 from gitaly.storage import Blocking, Creator, Remover, RepositoryCounter, Storages
@@ -27,6 +24,7 @@ from gitaly.transactions import TransactionManager
 from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
 from tests.git.support import Bare, run_git
+from tests.services.readers import readers
 
 
 @pytest.fixture
@@ -79,18 +77,9 @@ def information(
 
 
 @pytest.fixture
-async def objects(git: Git) -> AsyncIterator[InProcessObjects]:
-    handles = Handles(git.formats)
-    async with CatfilePool(git) as pool:
-        yield InProcessObjects(handles, GitObjects(git, pool))
-    handles.clear()
-
-
-@pytest.fixture
-def refs(
-    storages: Storages, git: Git, references: InProcessReferences, objects: InProcessObjects
-) -> RefServicer:
-    return RefServicer(storages, git, objects=objects, references=references)
+async def objects(git: Git) -> AsyncIterator[Objects]:
+    async with readers(git, "in process") as (objects, _):
+        yield objects
 
 
 @pytest.fixture

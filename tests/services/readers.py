@@ -20,6 +20,7 @@ from gitaly.git import (
     Processes,
     PrometheusCommandMetrics,
     References,
+    Spawner,
     find_git,
     keep_inherited_descriptors,
 )
@@ -33,12 +34,12 @@ READERS = ["git", "in process"]
 
 
 @asynccontextmanager
-async def a_git(path: str) -> AsyncIterator[Git]:
+async def a_git(path: str, spawner: Spawner | None = None) -> AsyncIterator[Git]:
     """For the length of the block; afterwards none of its processes is left."""
     keep_inherited_descriptors()
     newcomers.start()
     metrics = PrometheusCommandMetrics(CollectorRegistry(), "")
-    processes = Processes(PosixSpawner(), metrics, grace_seconds=0.2)
+    processes = Processes(spawner or PosixSpawner(), metrics, grace_seconds=0.2)
     yield Git(find_git(path, os.environ), processes, environment=os.environ, cpus=2)
     await processes.aclose()
     assert newcomers.left() == []

@@ -13,7 +13,8 @@ from gitaly.errors import Internal, InvalidRequest, NodeError, NotFound
 from gitaly.git import Git
 from gitaly.services.remote import RemoteServicer
 from gitaly.storage import Storages
-from tests.git.support import Bare, children_of, run_git
+from tests.e2e.node_process import command_line, descendants_of
+from tests.git.support import Bare, run_git
 from tests.storage.support import message
 
 CALL: Any = None  # none of these calls looks at it
@@ -38,7 +39,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, Web)
         self.server.headers.append(self.headers.get("Authorization", ""))
-        self.server.command_lines += command_lines_below(os.getpid())
+        self.server.command_lines += map(command_line, descendants_of(os.getpid()))
         if self.server.redirects_to:
             self.send_response(302)
             self.send_header("Location", self.server.redirects_to + self.path)
@@ -48,14 +49,6 @@ class Files(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def command_lines_below(pid: int) -> list[bytes]:
-    found = []
-    for child in children_of(pid):
-        found.append(Path(f"/proc/{child}/cmdline").read_bytes())
-        found += command_lines_below(child)
-    return found
 
 
 @pytest.fixture

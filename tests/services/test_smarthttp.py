@@ -16,7 +16,6 @@ from tests.services.packets import packets
 
 UPLOAD, RECEIVE = "InfoRefsUploadPack", "InfoRefsReceivePack"
 FETCH, PUSH = "PostUploadPackWithSidechannel", "PostReceivePack"
-NO_SIDECHANNEL = "open sidechannel: sidechannel: sidechannel-id not found in incoming metadata"
 SERVICE_LINE = b"001e# service=git-upload-pack\n0000"
 REQUESTS = "gitaly_git_protocol_requests_total"
 FEATURES = "gitaly_smarthttp_packfile_negotiation_requests_total"

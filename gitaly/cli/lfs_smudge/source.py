@@ -4,8 +4,6 @@ Source: Gitaly, internal/gitlab/http_client.go (Lfs) and internal/gitlab/client.
 """
 
 import base64
-import hmac
-import json
 import os
 import socket
 import ssl
@@ -16,12 +14,12 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, Final
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
+from gitaly.token import gitlab_token
 from gitaly.version import VERSION
 
 PIECE_BYTES: Final = 65536
 MOST_REDIRECTS: Final = 10
 API_PATH: Final = "/api/v4/internal/lfs"
-TOKEN_SECONDS: Final = 60
 _UNIX: Final = "http+unix://"
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
@@ -114,7 +112,7 @@ class Source:
 
     def _headers(self) -> dict[str, str]:
         headers = {
-            "Gitlab-Shell-Api-Request": _token(self._secret, int(self._now())),
+            "Gitlab-Shell-Api-Request": gitlab_token(self._secret, int(self._now())),
             "Content-Type": "application/json",
             "User-Agent": f"gitaly/{VERSION}",
             "Connection": "close",
@@ -143,15 +141,3 @@ def _secret(gitlab: Mapping[str, str]) -> bytes:
         return gitlab["secret"].encode().strip()
     with open(gitlab["secret_file"], "rb") as file:
         return file.read().strip()
-
-
-def _token(secret: bytes, now: int) -> str:
-    """A JSON web token, HS256. RFC 7519."""
-    claims = {"iss": "gitlab-shell", "exp": now + TOKEN_SECONDS, "iat": now}
-    parts = (b'{"alg":"HS256","typ":"JWT"}', json.dumps(claims, separators=(",", ":")).encode())
-    signed = b".".join(map(_base64url, parts))
-    return (signed + b"." + _base64url(hmac.digest(secret, signed, "sha256"))).decode()
-
-
-def _base64url(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -23,9 +23,9 @@ from gitaly.hooks.gitlab.requests import (
     allowed_body,
     post_receive_body,
     pre_receive_body,
-    token,
 )
 from gitaly.observe.log import Logger
+from gitaly.token import gitlab_token
 
 JSON: Final = "application/json"
 
@@ -216,7 +216,7 @@ class GitLab:
     ) -> Response:
         endpoint = self._endpoint.below(path)
         headers = [
-            ("Gitlab-Shell-Api-Request", token(self._secret, int(self._now()))),
+            ("Gitlab-Shell-Api-Request", gitlab_token(self._secret, int(self._now()))),
             ("X-Request-ID", caller.correlation_id),
             *self._headers,
         ]

@@ -4,7 +4,6 @@ Source: Gitaly, internal/gitlab/http_client.go and internal/gitlab/client/gitlab
 """
 
 import base64
-import hmac
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,6 @@ from typing import Final
 
 from gitaly.git import go_quoted
 
-ISSUER: Final = "gitlab-shell"
-TOKEN_SECONDS: Final = 60
 _NUMBER: Final = re.compile(r"[0-9]+", re.ASCII)
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _FORMS: Final = (("username-", "username"), ("key-", "key_id"), ("user-", "user_id"))
@@ -31,18 +28,6 @@ class Caller:
     correlation_id: str = ""
     remote_ip: str = ""  # empty: not known
     client_context: bytes = b""  # opaque, from the client to GitLab
-
-
-def token(secret: bytes, now: int) -> str:
-    """A JSON web token, HS256, good for a minute from `now` (seconds since 1970). RFC 7519."""
-    header = _base64url(b'{"alg":"HS256","typ":"JWT"}')
-    claims = {"iss": ISSUER, "exp": now + TOKEN_SECONDS, "iat": now}
-    signed = header + b"." + _base64url(json.dumps(claims, separators=(",", ":")).encode())
-    return (signed + b"." + _base64url(hmac.digest(secret, signed, "sha256"))).decode()
-
-
-def _base64url(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 def identity(gl_id: str) -> dict[str, str]:

@@ -10,11 +10,10 @@ import pytest
 from gitaly.errors import Internal
 from gitaly.hooks import UserDetails
 from gitaly.hooks.custom import CustomHookFailed, HookTimedOut, find_hooks, installed_hooks
-from gitaly.hooks.output import Collected
 from gitaly.hooks.push import Push
 from gitaly.storage import Repository
 from tests.hooks.custom.scripts import write_hook
-from tests.hooks.fixtures import Log, MakeHooks
+from tests.hooks.fixtures import Collected, Log, MakeHooks
 from tests.transport.wires import until
 
 

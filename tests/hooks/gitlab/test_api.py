@@ -29,9 +29,9 @@ from gitaly.hooks.gitlab import (
     RateLimited,
     api_endpoint,
 )
-from gitaly.hooks.gitlab.requests import token
 from gitaly.observe.log import make_logger
 from gitaly.tasks import background
+from gitaly.token import gitlab_token
 from tests.hooks.gitlab.server import GitLabServer, Reply
 
 CALLER = Caller(correlation_id="corr-1", remote_ip="192.0.2.1", client_context=b"\x00ctx")
@@ -363,7 +363,7 @@ async def test_tls_trusts_whom_it_is_told_to_trust(tls_server: tuple[GitLabServe
 
 
 def test_openssl_signs_a_token_as_we_do() -> None:
-    head, claims, signature = token(b"k", 1).split(".")
+    head, claims, signature = gitlab_token(b"k", 1).split(".")
     done = subprocess.run(
         ["openssl", "dgst", "-sha256", "-hmac", "k", "-binary"],
         input=f"{head}.{claims}".encode(),

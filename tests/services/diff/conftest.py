@@ -1,33 +1,16 @@
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from gitaly.git import (
-    CatfilePool,
-    Git,
-    GitObjects,
-    Handles,
-    InProcessObjects,
-    Objects,
-    PosixSpawner,
-    Processes,
-    PrometheusCommandMetrics,
-    Spawner,
-    find_git,
-    keep_inherited_descriptors,
-)
+from gitaly.git import Git, Objects, PosixSpawner, Spawner
 from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.diff import DiffServicer
 from gitaly.services.repository import RawChangesServicer
 from gitaly.storage import Blocking, Storages
-from tests.git.support import newcomers
 from tests.services.diff.support import Asked
-
-GITS = [path for path in ("", os.environ.get("GIT_NEWEST")) if path is not None]
+from tests.services.readers import GITS, READERS, a_git, readers
 
 
 @pytest.fixture
@@ -38,25 +21,14 @@ def spawner() -> Spawner:
 @pytest.fixture(params=GITS, ids=lambda path: path or "git")
 async def git(request: pytest.FixtureRequest, spawner: Spawner) -> AsyncIterator[Git]:
     """Debian's, and the newest one if there is one; afterwards none runs any more."""
-    keep_inherited_descriptors()
-    newcomers.start()
-    metrics = PrometheusCommandMetrics(CollectorRegistry(), "")
-    processes = Processes(spawner, metrics, grace_seconds=0.2)
-    yield Git(find_git(request.param, os.environ), processes, environment=os.environ, cpus=2)
-    await processes.aclose()
-    assert newcomers.left() == []
+    async with a_git(request.param, spawner) as git:
+        yield git
 
 
-@pytest.fixture(params=["git", "in process"])
+@pytest.fixture(params=READERS)
 async def objects(git: Git, request: pytest.FixtureRequest) -> AsyncIterator[Objects]:
-    async with CatfilePool(git) as pool:
-        by_git = GitObjects(git, pool)
-        if request.param == "git":
-            yield by_git
-            return
-        handles = Handles(git.formats)
-        yield InProcessObjects(handles, by_git)
-        handles.clear()
+    async with readers(git, request.param) as (objects, _):
+        yield objects
 
 
 @pytest.fixture

@@ -8,12 +8,8 @@ import pytest
 import structlog
 
 from gitaly.git import (
-    CatfilePool,
     CommandLabel,
     Git,
-    GitObjects,
-    Handles,
-    InProcessObjects,
     Objects,
     PosixSpawner,
     Processes,
@@ -70,14 +66,6 @@ async def git(started: Started) -> AsyncIterator[Git]:
     assert newcomers.left() == []
     gc.collect()
     assert Counter(open_descriptors()) <= Counter(before)
-
-
-@pytest.fixture
-async def objects(git: Git) -> AsyncIterator[Objects]:
-    handles = Handles(git.formats)
-    async with CatfilePool(git) as pool:
-        yield InProcessObjects(handles, GitObjects(git, pool))
-    handles.clear()
 
 
 @pytest.fixture(params=["sha1", "sha256"])
