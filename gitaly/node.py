@@ -115,7 +115,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     limiting = Limiting(config, registry, logger)
     cache = await stack.enter_async_context(
-        make_pack_cache(config, git, limiting.pack_objects, upkeep.blocking, registry, logger)
+        make_pack_cache(
+            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, registry, logger
+        )
     )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     reads = _reads(config, upkeep.blocking)

@@ -19,6 +19,7 @@ def make_pack_cache(
     git: Git,
     limiter: Limiter,
     blocking: Blocking,
+    runtime_directory: str,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> PackCache:
@@ -34,5 +35,11 @@ def make_pack_cache(
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
         shelf = Shelf(store, policy, blocking=blocking, metrics=metrics, logger=logger)
     return PackCache(
-        git, shelf=shelf, limiter=limiter, blocking=blocking, metrics=metrics, logger=logger
+        git,
+        shelf=shelf,
+        limiter=limiter,
+        blocking=blocking,
+        metrics=metrics,
+        trace_directory=runtime_directory,
+        logger=logger,
     )

@@ -53,9 +53,11 @@ class PackCache:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        trace_directory: str,  # for what git tells of its work, while it works
         logger: Logger,
     ) -> None:
         self._git = git
+        self._trace_directory = trace_directory
         self._logger = logger
         self._shelf = shelf
         self._limiter = limiter
@@ -130,6 +132,7 @@ class PackCache:
             limiter=self._limiter,
             blocking=self._blocking,
             metrics=self._metrics,
+            trace_directory=self._trace_directory,
             logger=self._logger,
         )
         task = asyncio.get_running_loop().create_task(production.run())

@@ -58,9 +58,11 @@ class Production:
         limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
+        trace_directory: str,
         logger: Logger,
     ) -> None:
         self._logger = logger
+        self._trace_directory = trace_directory
         self._entry = entry
         self._request = request
         self._git = git
@@ -147,7 +149,7 @@ class Production:
             account.fields.update(turn.fields())
 
     async def _trace(self, stack: AsyncExitStack) -> Trace:
-        trace = Trace()
+        trace = Trace(self._trace_directory)
         stack.callback(trace.remove)
         with suppress(OSError):  # then without
             await self._blocking.run(trace.make)

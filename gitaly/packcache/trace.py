@@ -45,14 +45,15 @@ DECODER: Final = msgspec.json.Decoder(Event)
 
 
 class Trace:
-    """A file into which one git traces. Making, reading and removing it block."""
+    """A file in `directory` into which one git traces. Making, reading and removing it block."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
         self.path = ""
 
     def make(self) -> None:
         """Raises OSError."""
-        descriptor, self.path = tempfile.mkstemp(prefix="gitaly-trace2-")
+        descriptor, self.path = tempfile.mkstemp(prefix="trace2-", dir=self._directory)
         os.close(descriptor)
 
     def environment(self, correlation_id: str) -> dict[str, str]:

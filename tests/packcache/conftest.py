@@ -226,6 +226,7 @@ def place(tmp_path: Path, git: Git, registry: CollectorRegistry) -> MakePlace:
             limiter=limiter or Unlimited(),
             blocking=blocking,
             metrics=metrics,
+            trace_directory=str(tmp_path),
             logger=logger,
         )
         async with cache:

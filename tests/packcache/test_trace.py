@@ -26,12 +26,13 @@ def test_events_become_fields_of_the_log() -> None:
     }
 
 
-def test_the_file_is_gone_afterwards() -> None:
-    trace = Trace()
+def test_the_file_is_gone_afterwards(tmp_path: Path) -> None:
+    trace = Trace(str(tmp_path))
     assert trace.take() == {}
     assert trace.environment("abc") == {}
     trace.make()
     path = Path(trace.path)
+    assert path.parent == tmp_path
     assert trace.environment("abc") == {
         "GIT_TRACE2_EVENT": str(path),
         "GIT_TRACE2_BRIEF": "true",
@@ -43,3 +44,4 @@ def test_the_file_is_gone_afterwards() -> None:
     trace.make()
     trace.remove()
     trace.remove()
+    assert list(tmp_path.iterdir()) == []
