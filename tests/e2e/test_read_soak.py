@@ -129,6 +129,7 @@ def way(own_node: Any, work: Path, name: str) -> Way:
     return made
 
 
+@pytest.mark.timeout(120 + READS // 20)
 def test_reads_are_right_while_a_writer_pushes_repacks_and_deletes(way: Way, work: Path) -> None:
     node = way.node
     repository = Repository(storage_name="default", relative_path=way.repository)
@@ -153,7 +154,8 @@ def test_reads_are_right_while_a_writer_pushes_repacks_and_deletes(way: Way, wor
     grown = node.resident_bytes() - before[0]
     more = node.descriptors() - before[1]
     print(  # noqa: T201 - whoever runs the whole wants to see how far the bounds are
-        f"{READS} reads of {len(asked)} questions, {writer.rounds} pushes; ended {dict(reader.ends)}; "
+        f"{READS} reads of {len(asked)} questions, {writer.rounds} pushes; "
+        f"ended {dict(reader.ends)}; "
         f"memory grew by {grown / 1e6:.1f} MB (bound {GROWTH_BYTES / 1e6:.1f}), "
         f"descriptors by {more} (bound {DESCRIPTORS}), processes left {len(node.children())} (0)"
     )
