@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, hostile, limits, packcache, push, spawn, stall, start
+from bench import calls, clone, hostile, limits, packcache, push, reads, spawn, stall, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -17,6 +17,7 @@ def main(chosen: list[str]) -> int:
         "spawn": spawn.measure,
         "stall": stall.measure,
         "calls": lambda: calls.measure(storage, HISTORY),
+        "reads": lambda: reads.measure(storage, HISTORY),
         "limits": limits.measure,
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),

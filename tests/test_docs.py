@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gitaly import servicers
 from gitaly.config import load_text
 from gitaly.config.node_rules import standalone_problems
 from gitaly.rpc import node_services
+from tests.rpcs_page import PAGE, generated, is_built
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the module that builds all servicers has imported for that.
-BUILT = [found for found in vars(servicers).values() if hasattr(found, "SERVICE")]
 EXAMPLES = [
     (page.name, text)
     for page in sorted(ROOT.glob("docs/*.md"))
@@ -27,10 +25,13 @@ def test_the_status_table_says_what_is_built() -> None:
     said = {service: (works, calls) for service, works, calls in rows if " of " in works}
     true = {}
     for service, methods in node_services().items():
-        servicers = [servicer for servicer in BUILT if service == servicer.SERVICE]
-        names = sorted(m.name for m in methods if any(hasattr(x, m.name) for x in servicers))
+        names = sorted(method.name for method in methods if is_built(method))
         true[service] = (f"{len(names)} of {len(methods)}", ", ".join(names))
     assert said == true
+
+
+def test_the_page_of_all_rpcs_is_current() -> None:
+    assert PAGE.read_text() == generated(), "write it anew: python -m tests.rpcs_page"
 
 
 def test_links_between_documents_lead_somewhere() -> None:

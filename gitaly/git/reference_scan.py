@@ -1,4 +1,4 @@
-"""Branches and tags read from their files: 1 ms for 4,000, against 5 of a git that lists them.
+"""References read from their files: 1 ms for 4,000, against 5 of a git that lists them.
 
 Source: gitrepository-layout(5); git, refs/packed-backend.c. What is in any way special (symbolic or
 damaged references, many files) git is asked for.
@@ -16,6 +16,7 @@ from gitaly.git.references import ListedReference, ReferenceQuery, SortKey
 PACKED_BYTES: Final = 512 * 1024  # what is larger would hold everybody else up
 TOGETHER: Final = 256  # references in a batch
 LOOSE: Final = 256  # files that are read one by one, 10 µs each
+_ALL: Final = b"refs/"
 _HIERARCHIES: Final = (b"refs/heads/", b"refs/remotes/", b"refs/tags/")  # in their order
 _VALUE: Final = re.compile(rb"([0-9a-f]{40})\s*")
 _DIGITS: Final = 40
@@ -30,10 +31,10 @@ def scanned(path: str, query: ReferenceQuery) -> Iterator[list[ListedReference]]
     Raises Undecided, at once, for a query that git should answer.
     """
     wanted = {pattern.removesuffix(b"/") + b"/" for pattern in query.patterns}
-    if not wanted <= set(_HIERARCHIES) or not _is_plain(query) or _is_worktree(path):
+    if not wanted <= {_ALL, *_HIERARCHIES} or not _is_plain(query) or _is_worktree(path):
         raise Undecided
     lines: list[bytes] = []
-    for below in _HIERARCHIES:
+    for below in (_ALL,) if _ALL in wanted else _HIERARCHIES:
         if below in wanted:
             # Loose ones first, as git does: packing moves references only to the place seen later.
             loose = dict(_loose(path.encode(errors="surrogateescape"), below))

@@ -93,7 +93,7 @@ class InProcessReferences:
     async def list(
         self, repository: RepositoryPaths, query: ReferenceQuery
     ) -> AsyncGenerator[list[ListedReference], None]:
-        """See `References`. Git itself lists what is not simply all branches or tags."""
+        """See `References`. Git itself lists what is not simply all of them, or of a kind."""
         try:
             self._handle(repository)
             found = scanned(repository.path, query)

@@ -12,6 +12,8 @@ from tests.git.support import Bare, bare
 HEADS = ReferenceQuery(patterns=[b"refs/heads"])
 ALL = ReferenceQuery(patterns=[b"refs/tags/", b"refs/heads", b"refs/remotes"])
 
+EVERYTHING = ReferenceQuery(patterns=[b"refs/"])
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Bare:
@@ -19,11 +21,21 @@ def repository(tmp_path: Path) -> Bare:
     repository = bare(tmp_path)
     one, two = repository.commit("one"), repository.commit("two")
     lines = [f"create refs/heads/b{n:04} {one}" for n in range(600)]
-    lines += [f"create refs/{name} {one}" for name in ("remotes/o/m", "tags/light", "headsx/a")]
+    lines += [
+        f"create refs/{name} {one}" for name in ("remotes/o/m", "tags/light", "headsx/a", "keep/1")
+    ]
     repository.git("update-ref", "--stdin", data="\n".join(lines) + "\n")
     repository.git("tag", "-a", "-m", "x", "v1", one)
     repository.git("pack-refs", "--all")
-    for name in ("heads/b0300", "heads/a/b/c", "heads/\xff", "heads/z", "tags/v2", "tags/A"):
+    for name in (
+        "heads/b0300",
+        "heads/a/b/c",
+        "heads/\xff",
+        "heads/z",
+        "tags/v2",
+        "tags/A",
+        "stash",
+    ):
         repository.git("update-ref", f"refs/{name}", two)
     repository.git("update-ref", "-d", "refs/heads/b0100")
     Path(repository.path, "refs/heads/empty/directory").mkdir(parents=True)
@@ -31,7 +43,7 @@ def repository(tmp_path: Path) -> Bare:
     return repository
 
 
-@pytest.mark.parametrize("query", [HEADS, ALL])
+@pytest.mark.parametrize("query", [HEADS, ALL, EVERYTHING])
 async def test_they_are_those_that_git_lists(
     git: Git, repository: Bare, query: ReferenceQuery
 ) -> None:
@@ -47,7 +59,8 @@ def test_a_repository_without_references_has_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"patterns": [b"refs/"]},
+        {"patterns": [b"refs/keep"]},
+        {"patterns": [b"HEAD"]},
         {"patterns": [b"refs/heads/b*"]},
         {"patterns": [b"refs/heads/b0001"]},
         {"exclude": [b"refs/heads/b"]},

@@ -4,7 +4,7 @@ A change without a vote makes Praefect copy the whole repository to the other no
 """
 
 from gitaly.rpc import node_services
-from tests.test_docs import BUILT
+from tests.rpcs_page import BUILT
 
 # Votes that Praefect waits for; tests of these calls show which ones.
 VOTING = {
