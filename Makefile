@@ -5,7 +5,7 @@ WIRE ?= ../shared/wire/check_wire.py
 STAMP := .venv/.ready
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 
-.PHONY: setup run test lint check wire bench clean
+.PHONY: setup run test lint check wire bench compare clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,11 @@ check: lint test wire
 
 bench: setup
 	$(BIN)/python -m bench
+
+# Sends the same reads to Gitaly and to this node: make compare GITALY_REFERENCE=/path/to/gitaly
+compare: setup
+	@GITALY_REFERENCE="$(GITALY_REFERENCE)" GITALY_COMPARE_STORAGE="$(GITALY_COMPARE_STORAGE)" \
+		$(BIN)/python -m tests.compare
 
 clean:
 	rm -rf .venv var dist build gitaly/_pb gitaly/linguist/_data .mypy_cache .ruff_cache .pytest_cache

@@ -2,7 +2,6 @@
 
 import os
 import time
-from contextlib import suppress
 from typing import Final
 
 import pygit2
@@ -32,7 +31,8 @@ class Handles:
     It does not know SHA-256, reftables, partial clones, quarantines and unknown extensions, and
     declines repositories of another owner. That is remembered as long as the config is unchanged:
     the config's identity tells whether a path still holds the same repository. A repository that
-    gets or loses an object pool is opened again: libgit2 reads the list of alternates once.
+    gets or loses an object pool is opened again: libgit2 reads the list of alternates once. So is
+    one that gets or loses packs: libgit2 would hold the disk space of those that a repack removes.
     """
 
     def __init__(
@@ -56,19 +56,24 @@ class Handles:
             status = os.stat(f"{path}/config")
         except OSError:
             return None
-        identity: Identity = (status.st_dev, status.st_ino, status.st_ctime_ns)
-        with suppress(OSError):
-            identity += (os.stat(f"{path}/objects/info/alternates").st_ctime_ns,)
+        identity: Identity = (
+            *(status.st_dev, status.st_ino, status.st_ctime_ns),
+            _changed(f"{path}/objects/info/alternates"),
+            _changed(f"{path}/objects/pack"),
+        )
         known = self._open.get(path)
         if known is not None and known[0] == identity:
             return known[1]
+        self.forget(path)
         handle = self._opened(path)
         self._open[path] = (identity, handle)
         return handle
 
     def forget(self, path: str) -> None:
         """Close the handle of a repository that goes away: it holds the disk space of its packs."""
-        self._open.pop(path, None)
+        _, handle = self._open.pop(path, (None, None))
+        if handle is not None:
+            handle.free()  # or the garbage collector does, some time: handles refer to themselves
 
     def sweep(self) -> None:
         """Close what is too old; happens anyway when another one is opened."""
@@ -76,7 +81,8 @@ class Handles:
 
     def clear(self) -> None:
         """Close all of them."""
-        self._open.clear()
+        for path in list(self._open):
+            self.forget(path)
 
     def _opened(self, path: str) -> pygit2.Repository | None:
         try:
@@ -91,3 +97,11 @@ class Handles:
             return pygit2.Repository(path, _ONLY_HERE)
         except (pygit2.GitError, OSError, ValueError):
             return None
+
+
+def _changed(path: str) -> int:
+    """When a file or the list of a directory changed last, in nanoseconds; 0: it is not there."""
+    try:
+        return os.stat(path).st_ctime_ns
+    except OSError:
+        return 0

@@ -27,3 +27,28 @@ def test_open_packs_are_limited_for_all_handles_together(
     assert [name for name in open_descriptors() if name.endswith(".pack")] == []
     monkeypatch.undo()
     Handles(Formats())  # sets the limit again
+
+
+def test_packs_that_a_repack_removes_are_not_kept_open(tmp_path: Path) -> None:
+    handles = Handles(Formats())
+    repository = bare(tmp_path)
+    for number in range(4):
+        repository.git("update-ref", "refs/heads/main", repository.commit(f"{number}"))
+        repository.git("repack", "-adq")
+        handle = handles.of(repository)
+        assert handle is not None
+        assert handle.lookup_reference("refs/heads/main").target in handle
+        del handle
+    packs = [name for name in open_descriptors() if ".pack" in name]
+    assert len(packs) == 1
+    assert "deleted" not in packs[0]
+    handles.clear()
+
+
+def test_a_repository_whose_packs_stay_is_not_opened_again(tmp_path: Path) -> None:
+    handles = Handles(Formats())
+    repository = bare(tmp_path)
+    repository.git("update-ref", "refs/heads/main", repository.commit())
+    repository.git("repack", "-adq")
+    assert handles.of(repository) is handles.of(repository)
+    handles.clear()

@@ -1,0 +1,1 @@
+"""Our node beside another one: the same reads over copies of the same storage."""
