@@ -33,9 +33,9 @@ def token_of(text: str) -> str:
 
 @pytest.fixture
 def branches(bare: Bare) -> str:
-    """45 branches b00 to b44, all at the commit that is returned."""
+    """450 branches b000 to b449, all at the commit that is returned."""
     commit = bare.commit()
-    lines = "".join(f"create refs/heads/b{n:02} {commit}\n" for n in range(45))
+    lines = "".join(f"create refs/heads/b{n:03} {commit}\n" for n in range(450))
     bare.git("update-ref", "--stdin", data=lines)
     return commit
 
@@ -79,11 +79,11 @@ async def test_a_detached_head_is_an_error_in_gitalys_words(refs: RefServicer, b
         assert caught.value.message == text
 
 
-async def test_lists_come_in_messages_of_twenty(refs: RefServicer, branches: str) -> None:
+async def test_lists_come_in_messages_of_two_hundred(refs: RefServicer, branches: str) -> None:
     found = await answers(refs)
-    assert [len(answer.references) for answer in found] == [20, 20, 5]
+    assert [len(answer.references) for answer in found] == [200, 200, 50]
     assert found[0].references[0] == ListRefsResponse.Reference(
-        name=b"refs/heads/b00", target=branches
+        name=b"refs/heads/b000", target=branches
     )
     assert not any(answer.HasField("pagination_cursor") for answer in found)
 
@@ -91,9 +91,9 @@ async def test_lists_come_in_messages_of_twenty(refs: RefServicer, branches: str
 async def test_head_is_in_the_first_message_and_does_not_count(
     refs: RefServicer, bare: Bare, branches: str
 ) -> None:
-    bare.git("symbolic-ref", "HEAD", "refs/heads/b01")
-    found = await answers(refs, head=True, pagination_params=PaginationParameter(limit=21))
-    assert [len(answer.references) for answer in found] == [21, 1]
+    bare.git("symbolic-ref", "HEAD", "refs/heads/b001")
+    found = await answers(refs, head=True, pagination_params=PaginationParameter(limit=201))
+    assert [len(answer.references) for answer in found] == [201, 1]
     assert found[0].references[0] == ListRefsResponse.Reference(name=b"HEAD", target=branches)
 
 
@@ -101,17 +101,17 @@ async def test_head_is_not_sent_alone_nor_unborn(
     refs: RefServicer, bare: Bare, branches: str
 ) -> None:
     assert await answers(refs, head=True, patterns=[b"refs/none"]) == []
-    assert (await names(refs, head=True))[0] == b"refs/heads/b00"
+    assert (await names(refs, head=True))[0] == b"refs/heads/b000"
 
 
 @pytest.mark.parametrize(
     ("limit", "token", "expected"),
     [
-        (2, "", ["b00", "b01"]),
-        (2, "refs/heads/b01", ["b02", "b03"]),
-        (2, token_of('{"ref_name":"refs/heads/b01"}'), ["b02", "b03"]),
-        (-1, "refs/heads/b42", ["b43", "b44"]),
-        (5, "refs/heads/b44", []),
+        (2, "", ["b000", "b001"]),
+        (2, "refs/heads/b001", ["b002", "b003"]),
+        (2, token_of('{"ref_name":"refs/heads/b001"}'), ["b002", "b003"]),
+        (-1, "refs/heads/b447", ["b448", "b449"]),
+        (5, "refs/heads/b449", []),
         (0, "", []),
     ],
 )
@@ -123,7 +123,7 @@ async def test_pages_begin_after_their_token(
     assert found == [f"refs/heads/{name}".encode() for name in expected]
 
 
-@pytest.mark.parametrize(("limit", "token"), [(5, "refs/heads/none"), (0, "refs/heads/b00")])
+@pytest.mark.parametrize(("limit", "token"), [(5, "refs/heads/none"), (0, "refs/heads/b000")])
 async def test_a_token_that_leads_nowhere_is_an_error(
     refs: RefServicer, branches: str, limit: int, token: str
 ) -> None:
@@ -135,7 +135,7 @@ async def test_a_token_that_leads_nowhere_is_an_error(
 
 @pytest.mark.parametrize(
     ("limit", "lengths", "last"),
-    [(20, [20], "b19"), (21, [20, 1], "b20"), (44, [20, 20, 4], "b43")],
+    [(200, [200], "b199"), (201, [200, 1], "b200"), (444, [200, 200, 44], "b443")],
 )
 async def test_a_cursor_is_on_the_last_message_if_more_exists(
     refs: RefServicer, branches: str, limit: int, lengths: list[int], last: str
@@ -153,7 +153,7 @@ async def test_a_cursor_is_on_the_last_message_if_more_exists(
 async def test_a_page_that_ends_with_the_list_has_no_cursor(
     refs: RefServicer, branches: str
 ) -> None:
-    found = await answers(refs, pagination_params=PaginationParameter(limit=45))
+    found = await answers(refs, pagination_params=PaginationParameter(limit=450))
     assert found[-1].HasField("pagination_cursor") is False
 
 
