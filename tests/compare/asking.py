@@ -32,9 +32,10 @@ class Difference:
 
 
 def differences(reference: str, ours: str, questions: Iterable[Question]) -> Iterator[Difference]:
-    """Addresses are those of gRPC. Messages, their order and borders, codes and texts count.
+    """Addresses are those of gRPC. Messages, their order, codes and texts count.
 
-    Only where bulk data is cut does not count: it depends on how fast git writes.
+    Where bulk data and lists are cut does not count: that depends on how fast git writes, and on
+    what a message costs.
     """
     with (
         grpc.insecure_channel(reference, LARGE) as theirs,
@@ -60,6 +61,8 @@ def answer(channel: grpc.Channel, question: Question) -> list[str]:
             data = _bulk(message)
             if messages and data and getattr(messages[-1], data):
                 setattr(messages[-1], data, getattr(messages[-1], data) + getattr(message, data))
+            elif messages and _is_list(messages[-1]):
+                messages[-1].MergeFrom(message)
             else:
                 messages.append(message)
     except grpc.RpcError:
@@ -69,6 +72,12 @@ def answer(channel: grpc.Channel, question: Question) -> list[str]:
         lines.append(f"message {number}")
         lines += text_format.MessageToString(message).splitlines()
     return [*lines, f"{call.code().name}: {call.details()}"]
+
+
+def _is_list(message: Message) -> bool:
+    """Whether there are lists in it and nothing else: what follows goes on with them."""
+    fields = message.ListFields()
+    return bool(fields) and all(field.is_repeated for field, _ in fields)
 
 
 def _bulk(message: Message) -> str:
