@@ -77,8 +77,7 @@ class Serving:
         self._internal.close()
         await self._internal_core.stop(None)
         await self._processes.aclose()
-        for connection in self.connections:
-            connection.wire.abort()
+        self.connections.abort()
         return clean
 
     def _external(self) -> list[Connection]:

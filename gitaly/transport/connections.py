@@ -3,6 +3,7 @@
 import itertools
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ class Connections:
         self._prefix = f"gitaly-{os.getpid()}-{secrets.token_hex(8)}-"
         self._by_core_name: dict[str, Connection] = {}
         self._by_number: dict[int, Connection] = {}
+        self._carriers: set[SocketWire] = set()
 
     def __len__(self) -> int:
         return len(self._by_core_name)
@@ -78,6 +80,22 @@ class Connections:
         for ended in connection.at_end:
             ended()
         connection.at_end.clear()
+
+    def carrier(self, far: socket.socket) -> SocketWire:
+        """The wire between a relay and the gRPC core, on a socket that is connected to it.
+
+        It may outlive its connection: what the client said last is still to be read.
+        """
+        wire = SocketWire(far, on_closed=lambda: self._carriers.discard(wire))
+        self._carriers.add(wire)
+        return wire
+
+    def abort(self) -> None:
+        """Drop all connections, and what carries them: nobody serves any more."""
+        for connection in self:
+            connection.wire.abort()
+        for wire in list(self._carriers):
+            wire.abort()
 
     def by_peer(self, peer: str) -> Connection | None:
         """The connection that a call came in on, by what grpc says of the peer."""

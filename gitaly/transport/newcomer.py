@@ -108,7 +108,7 @@ class Newcomer:
             return False
         self._timer.cancel()  # from here on the core is as impatient as we are
         self._connection.is_identified = True
-        relay.couple(near, SocketWire(far), seen)
+        relay.couple(near, self._reception.connections.carrier(far), seen)
         return True
 
     def _serve_session(self, seen: bytes) -> None:
