@@ -4,9 +4,6 @@ Tokens are read and written by other nodes, too. Source: Gitaly, internal/helper
 internal/gitaly/service/ref/list_refs.go.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -16,6 +13,7 @@ from gitaly._pb.ref_pb2 import ListRefsRequest
 from gitaly._pb.shared_pb2 import PaginationParameter
 from gitaly.errors import InvalidRequest
 from gitaly.git import ListedReference
+from gitaly.services.tokens import decoded_token, encoded_token
 
 REFERENCES_IN_A_MESSAGE: Final = 20  # with their commits
 # Bare names and ids. Gitaly sends 20, too; but a message costs 0.1 ms whatever is in it, and
@@ -56,12 +54,7 @@ def list_refs_page(request: ListRefsRequest) -> Page:
 
 def cursor_after(name: bytes) -> str:
     """The token of the page that begins after the reference, as Go's encoder writes it."""
-    text = json.dumps(
-        {"ref_name": name.decode(errors="replace")}, ensure_ascii=False, separators=(",", ":")
-    )
-    for character, escape in (("<", r"\u003c"), (">", r"\u003e"), ("&", r"\u0026")):
-        text = text.replace(character, escape)
-    return base64.b64encode(text.encode()).decode()
+    return encoded_token({"ref_name": name})
 
 
 async def cut(
@@ -116,9 +109,5 @@ async def paged(
 
 def _name_in(token: str) -> bytes:
     """A token of ours or Gitaly's, or the bare name that older versions used."""
-    try:
-        value = json.loads(base64.b64decode(token, validate=True))
-        name = value["ref_name"]
-    except (binascii.Error, ValueError, KeyError, TypeError):
-        return token.encode()
+    name = (decoded_token(token) or {}).get("ref_name")
     return name.encode() if isinstance(name, str) and name else token.encode()
