@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.git import Hooks
@@ -13,6 +14,11 @@ from gitaly.hooks.payload import (
     UserDetails,
 )
 from gitaly.transactions import Transaction
+
+# The reference's hook program does not run without a descriptor that it may close and a log level.
+# What it would log, the node knows: it decides.
+# Source: Gitaly, internal/command/subprocess_logger.go.
+LOG_CONFIGURATION: Final = '{"FileDescriptor":0,"Config":{"format":"json","level":"panic"}}'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +52,7 @@ class Outfit:
             user_details=user,
             client_context=client_context,
         )
-        return {VARIABLE: payload.encode()}
+        return {VARIABLE: payload.encode(), "GITALY_LOG_CONFIGURATION": LOG_CONFIGURATION}
 
     def hooks(self, environment: Mapping[str, str]) -> Hooks:
         """How `Git.run` is told that hooks run."""

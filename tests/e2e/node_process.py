@@ -17,6 +17,8 @@ from tests.git.support import children_of
 
 BIN: Final = Path(sys.executable).parent
 PATIENCE_SECONDS: Final = 20  # for what happens soon, on a busy machine too
+# The hook program of an installed Gitaly, which then serves the nodes of tests/e2e as well.
+REFERENCE_HOOKS: Final = os.environ.get("GITALY_HOOKS_REFERENCE", "")
 LEFTOVERS: Final = ("**/tmp_objdir*", "**/incoming-*", "**/tmp_pack_*", "**/*.lock")
 
 
@@ -64,6 +66,14 @@ class NodeProcess:
                 [BIN / "gitaly", "serve", config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         wait_until(lambda: self._has_started(seen), "the node to start")
+        if REFERENCE_HOOKS:
+            self._give_hooks(REFERENCE_HOOKS)
+
+    def _give_hooks(self, program: str) -> None:
+        """Let git run another program for all hooks; ours and that one are to be told alike."""
+        (own,) = (self.directory / "run").glob(f"*-{self.pid}/gitaly-hooks")
+        own.unlink()
+        own.symlink_to(program)
 
     def _has_started(self, log_before: int) -> bool:
         assert self._process is not None
