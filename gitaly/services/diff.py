@@ -148,7 +148,7 @@ class DiffServicer:
     async def DiffBlobs(
         self, request: DiffBlobsRequest, _: Call
     ) -> AsyncIterator[DiffBlobsResponse]:
-        repository = self._storages.existing(request.repository)
+        repository = self._storages.existing_objects(request.repository)
         check_diff_blobs(request)
         async with aclosing(self._blob_diffs.responses(repository, request)) as responses:
             async for response in responses:

@@ -54,11 +54,12 @@ async def listed_entries(
     if (path.startswith(b"/") and path != b"/") or cleaned == b".." or cleaned.startswith(b"../"):
         raise Internal("exit status 128")
     is_inside = cleaned == b"." or path.endswith((b"/", b"/."))
-    if not is_inside:
+    if cleaned != b".":
         entry = await EntryFinder(objects, repository).find(revision, cleaned)
-        directory = cleaned.rpartition(b"/")[0]
-        directory += b"/" if directory else b""
-        return Listed([entry._replace(name=cleaned)] if entry is not None else [], directory)
+        if not is_inside or (entry is not None and entry.type == "commit"):  # of a submodule
+            directory = cleaned.rpartition(b"/")[0]
+            directory += b"/" if directory else b""
+            return Listed([entry._replace(name=cleaned)] if entry is not None else [], directory)
     directory = b"" if cleaned == b"." else cleaned + b"/"
     tree = await objects.read(repository, revision + b":" + directory)
     if tree is None or tree.type != "tree":

@@ -82,6 +82,16 @@ class Storages:
             path = self._inspected(message)
         return self._repository(message, storage, path)
 
+    def existing_objects(self, message: shared_pb2.Repository) -> Repository:
+        """As `existing`, for RPCs in which Gitaly asks for the objects before anything else.
+
+        Something else than a directory is not the request's fault there: raises Internal.
+        """
+        try:
+            return self.existing(message)
+        except NotADirectory as error:
+            raise Internal(error.message) from error
+
     def _inspected(self, message: shared_pb2.Repository) -> str:
         """The path of a repository that is there, after all checks."""
         storage, real_root, path = self._located(message)
@@ -107,14 +117,12 @@ class Storages:
         """Whether `existing` would find a repository; a directory that is none doesn't count.
 
         Raises InvalidRequest, NotFound (of the storage), Internal for something else than a
-        directory: only here Gitaly does not call it the request's fault.
+        directory.
         """
         try:
-            self.existing(message)
+            self.existing_objects(message)
         except (RepositoryNotFound, RepositoryNotValid):
             return False
-        except NotADirectory as error:
-            raise Internal(error.message) from error
         return True
 
     def creatable(self, message: shared_pb2.Repository) -> Repository:

@@ -118,6 +118,9 @@ def test_a_file_is_no_repository(storages: Storages, root: Path) -> None:
     with pytest.raises(Internal) as caught:
         storages.exists(message())
     assert caught.value.message == expected
+    with pytest.raises(Internal) as caught:
+        storages.existing_objects(message())
+    assert caught.value.message == expected
 
 
 @pytest.mark.parametrize(

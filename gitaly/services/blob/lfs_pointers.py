@@ -54,7 +54,7 @@ class LFSPointers(BlobReading):
     async def ListLFSPointers(
         self, request: ListLFSPointersRequest, _: Call
     ) -> AsyncIterator[ListLFSPointersResponse]:
-        repository = self._storages.existing(request.repository)
+        repository = self._storages.existing_objects(request.repository)
         if not request.revisions:
             raise InvalidRequest("missing revisions")
         revisions = [revision.encode() for revision in request.revisions]

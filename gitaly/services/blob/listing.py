@@ -73,7 +73,7 @@ class Listing(BlobReading):
     async def ListAllBlobs(
         self, request: ListAllBlobsRequest, _: Call
     ) -> AsyncIterator[ListAllBlobsResponse]:
-        repository = self._storages.existing(request.repository)
+        repository = self._storages.existing_objects(request.repository)
 
         async def found() -> AsyncGenerator[list[Found], None]:
             with prefixed("cat-file failed"):

@@ -12,7 +12,7 @@ from gitaly._pb.commit_pb2 import (
     CountDivergingCommitsRequest,
     CountDivergingCommitsResponse,
 )
-from gitaly.errors import Internal, InvalidRequest
+from gitaly.errors import Internal, InvalidRequest, prefixed
 from gitaly.git import (
     EMPTY_TREE,
     GitFailed,
@@ -87,12 +87,13 @@ class Counts(CommitReading):
         flags = ["--count", "--left-right"]
         if request.max_count:
             flags.append(f"--max-count={request.max_count}")
-        done = await self._git.output(
-            "rev-list",
-            repository=repository,
-            flags=flags,
-            args=[getattr(request, "from") + b"..." + request.to],
-        )
+        with prefixed("git rev-list cmd"):
+            done = await self._git.output(
+                "rev-list",
+                repository=repository,
+                flags=flags,
+                args=[getattr(request, "from") + b"..." + request.to],
+            )
         if not done.exit:
             raise Internal(f"gi rev-list error: {done.exit}")  # clients know it in this spelling
         left, right = done.stdout.split()

@@ -112,10 +112,7 @@ class History(CommitReading):
             flags.append(f"--skip={request.offset}")
         if request.limit > 0:
             flags.append(f"--max-count={request.limit}")
-        revision = request.revision
-        if not revision:
-            with prefixed("defaultBranchName"):
-                revision = await self._references.default_branch(repository)
+        revision = request.revision or await self._references.default_branch(repository)
         logged = self._logged(
             repository,
             flags,

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Final, NamedTuple
 
-from gitaly.errors import Internal
+from gitaly.errors import Internal, prefixed
 from gitaly.git import Git, GitFailed, ObjectInfo, Objects, file_attributes, git_lines
 from gitaly.linguist import Detector, Languages, is_generated
 from gitaly.services.commit.language_cache import (
@@ -132,14 +132,15 @@ class LanguageCounter:
             args=[commit_id],
             separator=b"\0",
         )
-        async with aclosing(lines):
-            async for batch in lines:
-                cut = (line.partition(b"\t") for line in batch)
-                yield [
-                    File(path, about.split(b" ")[2])
-                    for about, _, path in cut
-                    if not about.startswith(_SUBMODULE)
-                ]
+        with prefixed("linguist object iterator: ls-tree pipeline command"):
+            async with aclosing(lines):
+                async for batch in lines:
+                    cut = (line.partition(b"\t") for line in batch)
+                    yield [
+                        File(path, about.split(b" ")[2])
+                        for about, _, path in cut
+                        if not about.startswith(_SUBMODULE)
+                    ]
 
     async def _count(
         self, repository: Repository, commit_id: str, files: Sequence[File], kept: Statistics

@@ -35,7 +35,7 @@ class Signed(CommitReading):
     async def GetCommitSignatures(
         self, request: GetCommitSignaturesRequest, _: Call
     ) -> AsyncIterator[GetCommitSignaturesResponse]:
-        repository = self._storages.existing(request.repository)
+        repository = self._storages.existing_objects(request.repository)
         if not request.commit_ids:
             raise InvalidRequest("empty CommitIds")
         object_format = self._git.formats.of(repository.path).object_format

@@ -1,8 +1,8 @@
 """Branches with the commits that they lead to."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TypeVar
 
 from gitaly._pb.ref_pb2 import (
@@ -28,11 +28,27 @@ from gitaly.rpc import Call
 from gitaly.services.features import REF_ITERATOR, is_on
 from gitaly.services.messages import counted_messages, sized_messages
 from gitaly.services.ref.branch_listing import BranchReader, NamedCommit, local_branches_query
-from gitaly.services.ref.pages import REFERENCES_IN_A_MESSAGE, Page, cut, page_of
+from gitaly.services.ref.pages import (
+    REFERENCES_IN_A_MESSAGE,
+    Page,
+    UnknownToken,
+    cut,
+    page_of,
+)
 from gitaly.services.ref.reading import TOGETHER, RefReading
 
 T = TypeVar("T")
 HEADS = b"refs/heads/"
+
+
+@contextmanager
+def _finding_refs() -> Iterator[None]:
+    """Gitaly's words before all that goes wrong there, except with the page."""
+    try:
+        with prefixed("finding refs"):
+            yield
+    except UnknownToken:
+        raise UnknownToken from None
 
 
 class Branches(RefReading):
@@ -66,7 +82,7 @@ class Branches(RefReading):
         page = page_of(request.pagination_params if has_page else None)
         if is_on(call, REF_ITERATOR):
             reader = BranchReader(self._git, self._objects, repository, self._known)
-            with prefixed("finding refs"):
+            with _finding_refs():
                 async with (
                     aclosing(self._listed(repository, query, page)) as listed,
                     aclosing(reader.read(listed)) as branches,
@@ -128,7 +144,7 @@ class Branches(RefReading):
         built: Callable[[bytes, GitCommit], T],
     ) -> AsyncGenerator[list[T], None]:
         """The references with the commits that they lead to, as messages."""
-        with prefixed("finding refs"):
+        with _finding_refs():
             async with aclosing(self._listed(repository, query, page)) as batches:
                 async for batch in batches:
                     for start in range(0, len(batch), TOGETHER):

@@ -14,7 +14,7 @@ from gitaly._pb.ref_pb2 import (
     RefExistsResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
-from gitaly.git import GitFailed, references_pointing_at
+from gitaly.git import GitFailed, InvalidArgument, references_pointing_at
 from gitaly.rpc import Call
 from gitaly.services.ref.list_refs import list_refs_query, list_refs_response
 from gitaly.services.ref.pages import list_refs_page, paged
@@ -50,10 +50,14 @@ class Lookups(RefReading):
         query = list_refs_query(request)
         page = list_refs_page(request)
         head = await self._references.resolve_head(repository) if request.head else None
-        async with aclosing(self._references.list(repository, query)) as batches:
-            async for references, has_more in paged(batches, page):
-                yield list_refs_response(references, head=head, has_more=has_more)
-                head = None  # in the first message only
+        try:
+            async with aclosing(self._references.list(repository, query)) as batches:
+                async for references, has_more in paged(batches, page):
+                    yield list_refs_response(references, head=head, has_more=has_more)
+                    head = None  # in the first message only
+        except InvalidArgument as error:
+            error.message = f"spawning for-each-ref: {error.message}"
+            raise
 
     async def FindRefsByOID(self, request: FindRefsByOIDRequest, _: Call) -> FindRefsByOIDResponse:
         repository = self._storages.existing(request.repository)

@@ -7,7 +7,7 @@ from typing import Final
 from cachetools import LRUCache
 
 from gitaly._pb.repository_pb2 import FindLicenseRequest, FindLicenseResponse
-from gitaly.errors import prefixed
+from gitaly.errors import Internal, prefixed
 from gitaly.git import ID_DIGITS, Formats, Objects, parse_tree
 from gitaly.rpc import Call
 from gitaly.services.repository.licenses import (
@@ -24,6 +24,7 @@ from gitaly.storage import Blocking, Repository, Storages
 CACHED: Final = 100
 POINTER_BYTES: Final = 128  # something shorter is the name of the file that holds the licence
 LARGEST_BYTES: Final = 1 << 20  # no licence is longer
+_NO_TREE: Final = r'ls-tree failed: exit status 128, stderr: "fatal: not a tree object\n"'
 
 
 class LicenseServicer:
@@ -51,10 +52,12 @@ class LicenseServicer:
         if head is None:
             return FindLicenseResponse()
         key = (repository.path, head)
-        response = self._known.get(key)
-        if response is None:
-            with prefixed("detect licenses"):
-                response = await self._found(repository, head)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        with prefixed("detect licenses"):
+            response = await self._found(repository, head)
+        if not repository.git_object_directory:  # what a quarantine hides, others see
             self._known[key] = response
         return response
 
@@ -82,7 +85,7 @@ class LicenseServicer:
         it leads to (as a rule the same), and the text."""
         root = await self._objects.read(repository, f"{commit}^{{tree}}".encode())
         if root is None:
-            return
+            raise Internal(_NO_TREE)
         form = self._formats.of(repository.path)
         for entry in parse_tree(root.data, ID_DIGITS[form.object_format] // 2):
             if entry.type != "blob" or not is_license_file(entry.name):

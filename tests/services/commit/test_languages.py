@@ -172,6 +172,12 @@ async def test_unknown_revisions_are_an_error_in_gits_words(
             "looking up revision: exit status 128: fatal: ambiguous argument "
             f"'{revision}': unknown revision or path not in the working tree."
         )
+    with pytest.raises(Internal) as caught:
+        await told(commits, "1" * 40)
+    assert caught.value.message == (
+        "language stats: linguist object iterator: ls-tree pipeline command: exit status 128, "
+        'stderr: "fatal: not a tree object\\n"'
+    )
     with pytest.raises(InvalidRequest, match="revision can't start with '-'"):
         await told(commits, "--output=x")
 

@@ -94,6 +94,7 @@ async def test_the_last_commits_of_a_directory(commits: CommitServicer, ids: lis
     assert await listed(commits, b"dir/", revision=second) == [("dir/x", first)]
     assert await listed(commits, b"dir") == [("dir", third)]
     assert await listed(commits, b"a") == [("a", second)]
+    assert await listed(commits, b"sub/") == await listed(commits, b"sub") == [("sub", second)]
     assert await listed(commits, b"*") == [("*", first)]
     assert await listed(commits, b"", offset=1, limit=2) == whole[1:3]
     assert await listed(commits, limit=0) == await listed(commits, offset=9) == []

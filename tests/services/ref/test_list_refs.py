@@ -209,3 +209,9 @@ async def test_a_failing_git_is_an_internal_error(refs: RefServicer, bare: Bare)
         await answers(refs, pointing_at_oids=[b"nonsense"])
     assert isinstance(caught.value, Internal)
     assert caught.value.message == "listing failed with exit code 129"
+    with pytest.raises(NodeError) as caught:
+        await answers(refs, patterns=[b"--all"])
+    assert caught.value.message == (
+        "spawning for-each-ref: positional arg \"--all\" cannot start with dash '-': "
+        "invalid argument"
+    )

@@ -154,3 +154,11 @@ def test_git_reads_the_index_files_that_we_write(
     (directory / "index").write_bytes(index_file([(path, blob) for path in paths], form))
     listed = repository.git("ls-files", "--stage", "-z").split("\0")
     assert listed[:-1] == [f"100644 {blob} 0\t{path.decode()}" for path in sorted(paths)]
+
+
+async def test_nothing_is_specified_in_a_tree_that_is_not_there(
+    attributes: AttributesServicer, either: Bare
+) -> None:
+    commit_files(either, {".gitattributes": b"* text\n"})
+    digits = len(either.git("rev-parse", "main"))
+    assert await told(attributes, revision=b"d" * digits) == []

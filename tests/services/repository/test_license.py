@@ -5,7 +5,7 @@ import pytest
 from identify.vendor.licenses import LICENSES
 
 from gitaly._pb.repository_pb2 import FindLicenseRequest, FindLicenseResponse
-from gitaly.errors import NotFound
+from gitaly.errors import Internal, NotFound
 from gitaly.git import Git, Objects
 from gitaly.services.repository import LicenseServicer
 from gitaly.services.repository.licenses import LicenseMatcher, is_canonical, is_license_file
@@ -39,8 +39,8 @@ def matcher() -> LicenseMatcher:
     return LicenseMatcher()
 
 
-async def found(licenses: LicenseServicer) -> FindLicenseResponse:
-    return await licenses.FindLicense(FindLicenseRequest(repository=message()), CALL)
+async def found(licenses: LicenseServicer, **more: Any) -> FindLicenseResponse:
+    return await licenses.FindLicense(FindLicenseRequest(repository=message(**more)), CALL)
 
 
 async def test_a_known_licence_is_told_with_all_that_is_known_of_it(
@@ -99,6 +99,18 @@ async def test_the_answer_is_remembered_until_head_moves(
     bare.git("update-ref", "refs/heads/main", commit)
     assert await found(licenses) == IS_MIT
     assert [name for name in started.subcommands if name != "rev-parse"] == []
+
+
+async def test_what_a_quarantine_hides_is_not_remembered(
+    licenses: LicenseServicer, bare: Bare
+) -> None:
+    commit_files(bare, {"LICENSE": MIT})
+    with pytest.raises(Internal) as caught:
+        await found(licenses, git_object_directory="quarantine")
+    assert caught.value.message == (
+        'detect licenses: ls-tree failed: exit status 128, stderr: "fatal: not a tree object\\n"'
+    )
+    assert await found(licenses) == IS_MIT
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
