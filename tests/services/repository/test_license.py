@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ async def test_what_a_quarantine_hides_is_not_remembered(
     licenses: LicenseServicer, bare: Bare
 ) -> None:
     commit_files(bare, {"LICENSE": MIT})
+    await asyncio.to_thread(Path(bare.path, "quarantine").mkdir)
     with pytest.raises(Internal) as caught:
         await found(licenses, git_object_directory="quarantine")
     assert caught.value.message == (
