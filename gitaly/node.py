@@ -159,7 +159,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     limiting.warn_of_unknown({method.path for method in methods})
     authenticator = Authenticator(
-        auth_policy(config), registry, time.time, logger, internal_token.encode()
+        _policy(config), registry, time.time, logger, internal_token.encode()
     )
     await stack.enter_async_context(background(authenticator.refusals.run()))
     steps = _steps(config, methods, running, limiting, reads, authenticator, registry, logger)
@@ -270,7 +270,7 @@ def _standard() -> Iterator[Method]:
             yield from map(method_of, service.methods)
 
 
-def auth_policy(config: Config) -> AuthPolicy:
+def _policy(config: Config) -> AuthPolicy:
     """Who is let in by a configuration."""
     given = tuple(secret.encode("utf-8", "surrogateescape") for secret in config.auth.secrets)
     return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
