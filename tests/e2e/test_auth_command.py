@@ -1,5 +1,6 @@
 """`gitaly auth test`, as an operator types it."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 
 from gitaly.token import fingerprints
 from tests.e2e.node_process import BIN, NodeProcess
+from tests.faults.conftest import tmp_path as tmp_path
+from tests.faults.nodes import a_node
 
 NEW, OLD, OTHER = fingerprints([b"new horse", b"old horse", b"a stranger"])
 LATER = (
@@ -185,28 +188,29 @@ def test_as_json(strict: NodeProcess, certificate: Path) -> None:
     assert "horse" not in done.stdout
 
 
-def test_while_transitioning_it_says_what_will_be(own_node: Callable[[str], NodeProcess]) -> None:
-    node = own_node('[auth]\ntoken = "new horse"\ntransitioning = true\n')
-    good = auth_test(f"unix:{node.socket}", token="new horse")
-    assert good.returncode == 0
+async def test_while_transitioning_it_says_what_will_be(tmp_path: Path) -> None:
+    extra = 'auth.tokens = ["new horse"]\nauth.transitioning = true'
+    async with a_node(tmp_path, extra=extra) as served:
+        good = await asyncio.to_thread(auth_test, served.address("unix"), token="new horse")
+        wrong = await asyncio.to_thread(auth_test, served.address("unix"), token="old horse")
+    assert (good.returncode, wrong.returncode) == (0, 1)
     assert lines(good)[1:3] == [
         "Authentication: transitioning: everybody is let in for now",
         f"Token {NEW} (GITALY_TOKEN): will be accepted",
     ]
-    wrong = auth_test(f"unix:{node.socket}", token="old horse")
-    assert wrong.returncode == 1
     assert lines(wrong)[2] == f"Token {OLD} (GITALY_TOKEN): WILL BE REFUSED: wrong secret"
 
 
-def test_a_node_without_tokens_proves_nothing(own_node: Callable[[str], NodeProcess]) -> None:
-    node = own_node("")
-    done = auth_test(f"unix:{node.socket}", token="new horse")
-    assert done.returncode == 3
+async def test_a_node_without_tokens_proves_nothing(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as served:
+        done = await asyncio.to_thread(auth_test, served.address("unix"), token="new horse")
+        without = await asyncio.to_thread(auth_test, served.address("unix"))
+    assert (done.returncode, without.returncode) == (3, 3)
     assert lines(done)[1:3] == [
         "Authentication: off: everybody is let in",
         f"Token {NEW} (GITALY_TOKEN): let in, as everybody is",
     ]
-    assert auth_test(f"unix:{node.socket}").returncode == 3
+    assert lines(without)[2] == "No token: let in, as everybody is"
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
