@@ -38,7 +38,7 @@ def handlers(concurrency: int) -> tuple[Handler, Handler, Callable[[], Call]]:
     steps = Steps(
         metrics=RpcMetrics(registry, [], []),
         access_log=AccessLog(logger, {}),
-        auth=Authenticator(AuthPolicy(secret=b""), registry, time.time),
+        auth=Authenticator(AuthPolicy(), registry, time.time, logger),
         running=set(),
         logger=logger,
         limits=limits,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -74,6 +75,7 @@ class Node:
     serving: Serving
     registry: CollectorRegistry
     metrics_port: int | None  # where Prometheus finds it
+    authenticator: Authenticator
 
     def port(self, kind: str) -> int:
         """The TCP port of the listener of a kind, "tcp" or "tls"."""
@@ -105,7 +107,8 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     place = await stack.enter_async_context(birthplace(config, registry, logger))
     git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
-    outfit = _outfit(config, runtime)
+    internal_token = secrets.token_hex(32)  # of this process, for its hooks: it never rotates
+    outfit = _outfit(runtime, internal_token)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
     upkeep.prepare()
@@ -155,7 +158,11 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     limiting.warn_of_unknown({method.path for method in methods})
-    steps = _steps(config, methods, running, limiting, reads, registry, logger)
+    authenticator = Authenticator(
+        _policy(config), registry, time.time, logger, internal_token.encode()
+    )
+    await stack.enter_async_context(background(authenticator.refusals.run()))
+    steps = _steps(config, methods, running, limiting, reads, authenticator, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
@@ -164,7 +171,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
     reception = HookReception(
         runtime.socket("hooks"),
-        token=config.auth.secret,
+        token=internal_token,
         handlers={**sessions.handlers, PACK_OBJECTS: packing},
         logger=logger,
     )
@@ -189,7 +196,12 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         processes=processes,
         logger=logger,
     )
-    return Node(serving=serving, registry=registry, metrics_port=metrics_port)
+    return Node(
+        serving=serving,
+        registry=registry,
+        metrics_port=metrics_port,
+        authenticator=authenticator,
+    )
 
 
 def _git(
@@ -208,12 +220,12 @@ def _git(
     return git, processes
 
 
-def _outfit(config: Config, runtime: RuntimeDirectory) -> Outfit:
+def _outfit(runtime: RuntimeDirectory, internal_token: str) -> Outfit:
     return Outfit(
         installation=install(runtime.path, runtime.socket("hooks")),
         runtime_dir=runtime.path,
         internal_socket=runtime.internal_socket,
-        token=config.auth.secret,
+        token=internal_token,
     )
 
 
@@ -223,13 +235,14 @@ def _steps(
     running: set[Call],
     limiting: Limiting,
     reads: RunningReads | None,
+    authenticator: Authenticator,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Steps:
     return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
-        auth=Authenticator(_policy(config), registry, time.time),
+        auth=authenticator,
         running=running,
         logger=logger,
         limits=limiting.methods,
@@ -258,8 +271,9 @@ def _standard() -> Iterator[Method]:
 
 
 def _policy(config: Config) -> AuthPolicy:
-    secret = config.auth.secret.encode("utf-8", "surrogateescape")
-    return AuthPolicy(secret=secret, transitioning=config.auth.transitioning)
+    """Who is let in by a configuration."""
+    given = tuple(secret.encode("utf-8", "surrogateescape") for secret in config.auth.secrets)
+    return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
 
 
 def _endpoints(config: Config, runtime: RuntimeDirectory) -> Iterator[Endpoint]:

@@ -1,8 +1,9 @@
 """What the log says when a node starts: versions, mode, and what in the configuration is idle."""
 
-from gitaly.config import Config, inactive_features, problems
+from gitaly.config import AuthConfig, Config, inactive_features, problems
 from gitaly.git import GitBinary
 from gitaly.observe.log import Logger
+from gitaly.token import fingerprints
 from gitaly.version import VERSION
 
 STANDALONE = (
@@ -34,15 +35,22 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
+def _announce_auth(auth: AuthConfig, logger: Logger) -> None:
+    if not auth.secrets:
+        logger.warning("authentication is off: no auth.token is configured, anybody may call")
+        return
+    names = fingerprints(secret.encode("utf-8", "surrogateescape") for secret in auth.secrets)
+    logger.info("tokens that open this node, by their fingerprints", tokens=", ".join(names))
+    if auth.transitioning:
+        logger.warning(TRANSITIONING)
+
+
 def announce(config: Config, git: GitBinary, logger: Logger) -> None:
     """Log it."""
     logger.info("Starting Gitaly", version=VERSION, git_path=git.path, git_version=git.version.text)
     mode = push_mode(config)
     (logger.warning if mode == STANDALONE else logger.info)(mode)
-    if not config.auth.secret:
-        logger.warning("authentication is off: no auth.token is configured, anybody may call")
-    elif config.auth.transitioning:
-        logger.warning(TRANSITIONING)
+    _announce_auth(config.auth, logger)
     inactive = inactive_features(config)
     if inactive:
         logger.warning("configured but not active: " + ", ".join(inactive))

@@ -26,7 +26,7 @@ PAGE = (Path(__file__).parents[1] / "docs/pack-objects-cache.md").read_text()
 QUERIES = re.findall(r"```promql\n(.+?)\n```", PAGE, re.DOTALL)
 NODE = 'socket_path = "/s"\n[[storage]]\nname = "default"\npath = "/"\n'
 SETTINGS = """
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: {interval}}}
 scrape_configs:
   - job_name: gitaly
     static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
@@ -48,11 +48,16 @@ class Prometheus:
 
     def ask(self, query: str) -> list[float]:
         """The values of what a query finds."""
+        return [float(result["value"][1]) for result in self.result(query)]
+
+    def result(self, query: str) -> list[dict[str, Any]]:
+        """What a query finds: each with "metric", its labels, and "value"."""
         encoded = urllib.parse.urlencode({"query": query})
         with urllib.request.urlopen(f"{self._address}/api/v1/query?{encoded}", timeout=5) as answer:
             found: dict[str, Any] = json.load(answer)
         assert found["status"] == "success", found
-        return [float(result["value"][1]) for result in found["data"]["result"]]
+        result: list[dict[str, Any]] = found["data"]["result"]
+        return result
 
     async def until(self, query: str, value: float) -> None:
         async with asyncio.timeout(60):
@@ -71,12 +76,14 @@ def started(*command: str) -> "subprocess.Popen[bytes]":
 
 
 @asynccontextmanager
-async def prometheus(directory: Path, target: int) -> AsyncIterator[Prometheus]:
+async def prometheus(
+    directory: Path, target: int, interval: str = "1s"
+) -> AsyncIterator[Prometheus]:
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is not installed; on Debian: apt-get install prometheus")
     settings, port = directory / "prometheus.yml", free_port()
-    settings.write_text(SETTINGS.format(port=target))
+    settings.write_text(SETTINGS.format(port=target, interval=interval))
     flags = (
         f"--config.file={settings}",
         f"--storage.tsdb.path={directory}/tsdb",

@@ -90,6 +90,29 @@ def validate() -> NoReturn:
 
 
 @gitaly.group()
+def auth() -> None:
+    """Questions about tokens."""
+
+
+@auth.command("test")
+@click.argument("address", default="")
+@click.option("--token-file", default="", help="file that holds the token")
+@click.option("-c", "--config", default="", help="configuration with tokens, and with the address")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+def auth_test(address: str, token_file: str, config: str, as_json: bool) -> NoReturn:
+    """Say whether the node at ADDRESS (tcp://, tls://, unix:) accepts a token.
+
+    The token is that of --token-file, else all of --config, else that of GITALY_TOKEN. Exits with 0
+    if the node accepts every token given, 1 if it refuses one, or will once authentication is
+    enforced, 2 if the question makes no sense, 3 if everybody is let in and the node does not say
+    what it thinks of the token, 4 if there is no answer, or no trust in a certificate.
+    """
+    from gitaly.cli.auth import try_token
+
+    sys.exit(try_token(address, token_file, config, as_json=as_json))
+
+
+@gitaly.group()
 def limits() -> None:
     """Questions about concurrency limits."""
 

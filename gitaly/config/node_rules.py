@@ -35,6 +35,7 @@ from gitaly.config.urls import url_problem
 
 SETTING_KEY: Final = re.compile(r"[A-Za-z0-9]+(\.[*-/_:@a-zA-Z0-9]+)+")
 TOKEN_FILE_MODES: Final = (0o600, 0o400)
+MOST_TOKENS: Final = 8  # a call with a wrong one is compared with each
 WEBHOOK_SCHEMES: Final = ("http://", "https://", "http+unix://")
 
 
@@ -107,6 +108,29 @@ def auth_problems(auth: AuthConfig) -> Iterator[Problem]:
     elif auth.token_file:
         yield from found(file_exists(auth.token_file), "token_file")
         yield from found(_mode_problem(auth.token_file), "token_file")
+        yield from found(_emptiness(auth), "token_file")
+    yield from _tokens_problems(auth.tokens)
+
+
+def _emptiness(auth: AuthConfig) -> str | None:
+    """A file that is being written would switch authentication off; the original lets it."""
+    if auth.token_from_file or not os.path.isfile(auth.token_file):
+        return None
+    return "the file holds no token; to let everybody in, remove the key"
+
+
+def _tokens_problems(tokens: Sequence[str]) -> Iterator[Problem]:
+    """Places are named, never what stands there."""
+    if len(tokens) > MOST_TOKENS:
+        text = f"{len(tokens)} tokens, at most {MOST_TOKENS} can be valid at once"
+        yield Problem(("tokens",), text)
+    for index, token in enumerate(tokens):
+        if not token:
+            text = "empty: everybody could sign with it; allowed: a text that is not empty"
+            yield Problem(("tokens", f"[{index}]"), text)
+        elif token in tokens[:index]:
+            text = f"the same token as [{tokens.index(token)}]; allowed: each token once"
+            yield Problem(("tokens", f"[{index}]"), text)
 
 
 def _mode_problem(path: str) -> str | None:

@@ -63,18 +63,28 @@ class PrometheusConfig(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthConfig(Section):
-    """`[auth]`. Ask `secret`, not `token`: the secret may have come from `token_file`."""
+    """`[auth]`. Ask `secret` and `secrets`, not the keys: what a file holds is a token, too.
+
+    `tokens` is of this node alone.
+    """
 
     json_without_underscores: ClassVar[bool] = True
     token: str = field(default="", repr=False)
     token_file: str = ""
+    tokens: tuple[str, ...] = field(default=(), repr=False)
     transitioning: bool = False
     token_from_file: str = field(default="", repr=False, metadata=NO_KEY)
 
     @property
     def secret(self) -> str:
-        """The shared secret; empty: calls are not authenticated."""
-        return self.token_from_file or self.token
+        """The one that we send to a node; empty: none."""
+        return next(iter(self.secrets), "")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Those that callers may hold, each once; none: calls are not authenticated."""
+        given = (self.token_from_file or self.token, *self.tokens)
+        return tuple(dict.fromkeys(secret for secret in given if secret))
 
 
 class TLSVersion(StrEnum):

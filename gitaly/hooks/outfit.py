@@ -28,7 +28,7 @@ class Outfit:
     installation: Installation
     runtime_dir: str
     internal_socket: str
-    token: str = field(repr=False)  # the secret of the node's tokens
+    token: str = field(repr=False)  # what the reception, and the internal socket, know hooks by
 
     def environment(
         self,

@@ -18,6 +18,10 @@ class Connection(Protocol):
     def peer_address(self) -> str:
         """Where the client is: "127.0.0.1:4711", or empty for a unix socket."""
 
+    @property
+    def is_internal(self) -> bool:
+        """Whether it is one to the socket that hooks of ours call."""
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
@@ -40,6 +44,7 @@ class Call:
     admit: Callable[[Message], Awaitable[None]] | None = None  # lets the first message wait
     base_cost: int | None = None  # None: the client is not told what the call cost
     outcome: Outcome = SUCCESS
+    trailers: tuple[tuple[str, str], ...] = ()  # what the client is told beside the answer
     reply: bytes = b""  # the one response of a call without a server stream
 
     @property

@@ -165,9 +165,9 @@ def _grpc_handler(
             await context.abort(
                 call.outcome.code,
                 call.outcome.message,
-                (*call.outcome.trailing_metadata(), *cost_metadata(call)),
+                (*call.outcome.trailing_metadata(), *cost_metadata(call), *call.trailers),
             )
-        context.set_trailing_metadata(cost_metadata(call))
+        context.set_trailing_metadata((*cost_metadata(call), *call.trailers))
         return call.reply
 
     async def serve_stream(raw: bytes | AsyncIterable[bytes], context: Context) -> None:

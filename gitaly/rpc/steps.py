@@ -149,7 +149,7 @@ class Steps:
 
         async def handler(call: Call) -> None:
             if call.method.service != HEALTH:
-                self._auth.check(call.metadata.get("authorization"))
+                self._auth.check(call)
             await inner(call)
 
         return handler

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from gitaly.token import fingerprints
+
 GITALY = Path(sys.executable).with_name("gitaly")
 
 
@@ -111,6 +113,14 @@ def test_transitioning_is_said_loudly(tmp_path: Path) -> None:
         " Gitaly will accept unauthenticated requests." in messages(lines)
     )
     assert '"s"' not in json.dumps(lines)
+
+
+def test_the_log_names_the_tokens_that_are_accepted_by_their_fingerprints(tmp_path: Path) -> None:
+    lines, _ = started(configuration(tmp_path, '[auth]\ntokens = ["new horse", "old horse"]\n'))
+    [line] = [line for line in lines if "tokens" in line]
+    assert line["msg"] == "tokens that open this node, by their fingerprints"
+    assert line["tokens"] == ", ".join(fingerprints([b"new horse", b"old horse"]))
+    assert "horse" not in json.dumps(lines)
 
 
 def test_the_pid_file_holds_the_bare_number(tmp_path: Path) -> None:

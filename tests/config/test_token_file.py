@@ -61,3 +61,19 @@ def test_a_token_file_of_its_owner_is_good(token_file: Path, good: str, mode: in
     config = load_text(f'{good}[auth]\ntoken_file = "{token_file}"')
     assert problems(config) == []
     require_startable(config)
+
+
+def test_an_empty_token_file_does_not_switch_authentication_off(
+    token_file: Path, good: str
+) -> None:
+    token_file.write_text(" \n")
+    config = load_text(f'{good}[auth]\ntoken_file = "{token_file}"')
+    text = "the file holds no token; to let everybody in, remove the key"
+    assert [str(problem) for problem in problems(config)] == [f"auth.token_file: {text}"]
+    with pytest.raises(ConfigError, match=f"^token_file: {text}$"):
+        require_startable(config)
+
+
+def test_lines_of_a_token_file_are_one_token(token_file: Path) -> None:
+    token_file.write_text("one\ntwo\n")
+    assert load_text(f'[auth]\ntoken_file = "{token_file}"').auth.secrets == ("one\ntwo",)

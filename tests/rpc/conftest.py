@@ -84,11 +84,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     ) -> AsyncIterator[Served]:
         registry, log, running = CollectorRegistry(), io.BytesIO(), set[Call]()
         logger = make_logger(log, format="json")
+        policy = AuthPolicy(secrets=(secret,) if secret else ())
         methods = [method for service in node_services().values() for method in service]
         steps = Steps(
             metrics=RpcMetrics(registry, methods, [0.1, 1.0]),
             access_log=AccessLog(logger, {}),
-            auth=Authenticator(AuthPolicy(secret=secret), registry, lambda: 1_700_000_000.0),
+            auth=Authenticator(policy, registry, lambda: 1_700_000_000.0, logger),
             running=running,
             logger=logger,
             limits=Limiting(load_text(limits), registry, logger).methods,
