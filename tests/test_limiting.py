@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from gitaly.config import load_text
 from gitaly.limiting import Limiting, thresholds_of
+from gitaly.limits import Burden
 from gitaly.observe.log import make_logger
 from tests.limits.usages import Usage
 
@@ -16,6 +18,10 @@ LIST = "/gitaly.RefService/ListRefs"
 REPLICATE = "/gitaly.RepositoryService/ReplicateRepository"
 CURRENT = "gitaly_concurrency_limiting_current_limit"
 ADAPTIVE = "adaptive = true\ninitial_limit = 5\nmin_limit = 2\nmax_limit = 9\nmax_queue_size = 1\n"
+
+
+async def nobody() -> Sequence[Burden]:
+    return ()
 
 
 class Made:
@@ -88,7 +94,7 @@ async def test_adaptive_limits_are_shown_under_gitalys_names() -> None:
     async def usage() -> Usage:
         return Usage()
 
-    async with made.limiting.moving(usage, None):
+    async with made.limiting.moving(usage, nobody):
         for name in (f"perRPC{LIST}", "packObjects"):
             for suffix in ("", "-unauthenticated"):
                 labels = {"limit": f"{name}{suffix}"}
@@ -98,7 +104,7 @@ async def test_adaptive_limits_are_shown_under_gitalys_names() -> None:
 
 async def test_without_adaptive_limits_there_is_no_series_of_them() -> None:
     made = Made(table("max_concurrency = 7"))
-    async with made.limiting.moving(None, None):
+    async with made.limiting.moving(None, nobody):
         names = {family.name for family in made.registry.collect()}
     assert CURRENT not in names
     assert made.lines() == []
@@ -106,7 +112,7 @@ async def test_without_adaptive_limits_there_is_no_series_of_them() -> None:
 
 async def test_an_adaptive_limit_without_a_control_group_is_told_of() -> None:
     made = Made(table(ADAPTIVE))
-    async with made.limiting.moving(None, None):
+    async with made.limiting.moving(None, nobody):
         (line,) = made.lines()
     assert line["level"] == "warning"
     assert line["msg"].endswith("limits only rise, and no load is shed; configure [cgroups]")

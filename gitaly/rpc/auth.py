@@ -18,6 +18,14 @@ from gitaly.token import signature
 VALIDITY_SECONDS: Final = 30
 NUMBER: Final = re.compile(r"[+-]?0*([0-9]+)", re.ASCII)
 INT64: Final = range(-(2**63), 2**63)
+STATUSES: Final = (
+    "server disabled authentication",
+    "ok",
+    "would be ok",
+    "unauthenticated",
+    "denied",
+    "invalid",
+)
 MOST_DIGITS: Final = 19  # of an INT64; Python itself refuses to read thousands of them
 
 
@@ -81,30 +89,26 @@ class Authenticator:
     def __init__(
         self, policy: AuthPolicy, registry: CollectorRegistry, clock: Callable[[], float]
     ) -> None:
-        self._policy = policy
         self._clock = clock  # seconds since 1970
-        verdicts = Counter(
+        self._counter = Counter(
             "gitaly_authentications_total",
             "Counts of of Gitaly request authentication attempts",
             ["enforced", "status"],
             registry=registry,
         )
-        enforced = "false" if policy.transitioning else "true"
-        statuses = (
-            "server disabled authentication",
-            "ok",
-            "would be ok",
-            "unauthenticated",
-            "denied",
-            "invalid",
-        )
-        self._verdicts = {status: verdicts.labels(enforced, status) for status in statuses}
         self._errors = Counter(
             "gitaly_authentication_errors_total",
             "Counts of of Gitaly request authentication errors",
             ["version", "error"],
             registry=registry,
         )
+        self.adopt(policy)
+
+    def adopt(self, policy: AuthPolicy) -> None:
+        """Judge by another policy from the next call on."""
+        self._policy = policy
+        enforced = "false" if policy.transitioning else "true"
+        self._verdicts = {status: self._counter.labels(enforced, status) for status in STATUSES}
 
     def check(self, header: str | None) -> None:
         """Let a call in, or raise; raises nothing while transitioning."""
