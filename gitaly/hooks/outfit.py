@@ -15,14 +15,14 @@ from gitaly.hooks.payload import (
 from gitaly.transactions import Transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outfit:
     """Everything about hooks that is the same for all git children of a node."""
 
     installation: Installation
     runtime_dir: str
     internal_socket: str
-    token: str = field(repr=False)  # the secret of the node's tokens
+    token: str = field(repr=False)  # the secret of the node's tokens; may change
 
     def environment(
         self,

@@ -48,11 +48,16 @@ class HookReception:
     ) -> None:
         """`token`: what payloads must hold. `handlers`: by the names of BITS."""
         self.path = path
-        self._token = token
+        self._tokens = [_bytes(token)]
         self._handlers = handlers
         self._logger = logger
         self._accepting: Accepting | None = None
         self._sessions: set[asyncio.Task[None]] = set()
+
+    def adopt(self, token: str) -> None:
+        """Payloads may hold this one too. Those of pushes under way hold one from before."""
+        if _bytes(token) not in self._tokens:
+            self._tokens.append(_bytes(token))
 
     async def __aenter__(self) -> Self:
         listening = listen_on_new_path(self.path)
@@ -110,10 +115,8 @@ class HookReception:
     async def _handle(self, run: HookRun) -> int:
         hook = _hook_of(run)
         payload = run.payload()
-        if not hmac.compare_digest(
-            payload.internal_socket_token.encode("utf-8", "surrogateescape"),
-            self._token.encode("utf-8", "surrogateescape"),
-        ):
+        given = _bytes(payload.internal_socket_token)
+        if not any(hmac.compare_digest(given, token) for token in self._tokens):
             raise WrongCall("a hook program with a wrong token")
         if not payload.requested_hooks & BITS[hook]:
             return 0
@@ -121,6 +124,10 @@ class HookReception:
         if handler is None:
             raise WrongCall(f"hook {hook} is not served by this node")
         return await handler(run, payload)
+
+
+def _bytes(token: str) -> bytes:
+    return token.encode("utf-8", "surrogateescape")
 
 
 def _hook_of(run: HookRun) -> str:
