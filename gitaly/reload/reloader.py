@@ -5,10 +5,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from gitaly.config import Config, ConfigError, Problem, problems
+from gitaly.config import Config, ConfigError, Problem, TOMLError, problems
 from gitaly.errors import NodeError
 from gitaly.observe.log import Logger
 from gitaly.reload.changes import attainable, changed_keys, is_among, matching
@@ -18,7 +19,7 @@ from gitaly.reload.taker import Step, Taker
 from gitaly.tasks import background
 
 Read = Callable[[], Config]  # raises ConfigError
-REFUSED = "configuration not reloaded: the node goes on with the one it has"
+REFUSED: Final = "configuration not reloaded: the node goes on with the one it has"
 
 
 class Refused(ConfigError):
@@ -88,8 +89,9 @@ class Reloader:
         try:
             plan = await asyncio.to_thread(self._plan, read)
         except NodeError as error:
+            where = f"line {error.line}: " if isinstance(error, TOMLError) else ""
             self._metrics.refused()
-            self._logger.error(REFUSED, problems=error.message)
+            self._logger.error(REFUSED, problems=f"{where}{error.message}")
             return False
         except Exception as error:  # a bug must not cost more than this reload
             self._metrics.refused()

@@ -1,0 +1,48 @@
+"""A node's configuration, edited while the node runs, as an operator does it."""
+
+import json
+import os
+import signal
+from typing import Any
+
+from tests.e2e.node_process import NodeProcess, wait_until
+
+OUTCOMES = ("configuration reloaded", "configuration not reloaded")
+
+
+def edit(node: NodeProcess, old: str, new: str) -> None:
+    """Replace a part of config.toml."""
+    path = node.directory / "config.toml"
+    text = path.read_text()
+    assert text.count(old) == 1, text
+    path.write_text(text.replace(old, new))
+
+
+def append(node: NodeProcess, text: str) -> None:
+    path = node.directory / "config.toml"
+    path.write_text(path.read_text() + text)
+
+
+def outcomes(node: NodeProcess) -> list[dict[str, Any]]:
+    """The lines of the log that tell how reloads ended."""
+    lines = [json.loads(line) for line in node.log().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["msg"].startswith(OUTCOMES)]
+
+
+def hang_up(node: NodeProcess) -> None:
+    os.kill(node.pid, signal.SIGHUP)
+
+
+def reload(node: NodeProcess) -> dict[str, Any]:
+    """Send the signal; the line in which the node says what it made of it."""
+    before = len(outcomes(node))
+    hang_up(node)
+    wait_until(lambda: len(outcomes(node)) > before, "the node to read its configuration again")
+    return outcomes(node)[-1]
+
+
+def reloaded(node: NodeProcess) -> dict[str, Any]:
+    """As `reload`; all must have been taken."""
+    line = reload(node)
+    assert line["msg"] == "configuration reloaded", line
+    return line
