@@ -10,17 +10,27 @@ from tests.e2e.node_process import NodeProcess, wait_until
 OUTCOMES = ("configuration reloaded", "configuration not reloaded")
 
 
+def content(node: NodeProcess) -> str:
+    """Of config.toml."""
+    return (node.directory / "config.toml").read_text()
+
+
+def write(node: NodeProcess, text: str) -> None:
+    """Put another config.toml in its place; nobody ever sees half of it."""
+    new = node.directory / "config.toml.new"
+    new.write_text(text)
+    new.rename(node.directory / "config.toml")
+
+
 def edit(node: NodeProcess, old: str, new: str) -> None:
     """Replace a part of config.toml."""
-    path = node.directory / "config.toml"
-    text = path.read_text()
+    text = content(node)
     assert text.count(old) == 1, text
-    path.write_text(text.replace(old, new))
+    write(node, text.replace(old, new))
 
 
 def append(node: NodeProcess, text: str) -> None:
-    path = node.directory / "config.toml"
-    path.write_text(path.read_text() + text)
+    write(node, content(node) + text)
 
 
 def outcomes(node: NodeProcess) -> list[dict[str, Any]]:
