@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pytest
 
 from gitaly.transport.certificate import certificates_of
 from tests.e2e.authority import Authority, Pair, openssl
-from tests.e2e.clients import Way, is_sound
+from tests.e2e.clients import ENVIRONMENT, Way, is_sound
 from tests.e2e.conftest import make_bare
 from tests.e2e.metrics_page import MetricsPage
 from tests.e2e.node_process import BIN, NodeProcess, terminate_group, wait_until
@@ -368,3 +368,23 @@ def test_openssl_agrees_about_the_date(authority: Authority) -> None:
     date = datetime.strptime(said, "notAfter=%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
     assert found.not_after == date.timestamp()
     assert found.fingerprint == pair.fingerprint()
+
+
+def test_the_commands_of_the_page_make_a_node_that_its_clients_trust(
+    make: Make, tmp_path: Path
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/tls.md").read_text()
+    for script in re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True, capture_output=True)
+    here = replace(
+        make(Pair(tmp_path / "ssl/node.crt", tmp_path / "ssl/node.key")), root=tmp_path / "ca.crt"
+    )
+    good = here.s_client("-verify_return_error", "-verify_hostname", "gitaly1.internal")
+    assert "Verify return code: 0 (ok)" in good.stdout
+    bad = here.s_client("-verify_return_error", "-verify_hostname", "gitaly2.internal")
+    assert "hostname mismatch" in (bad.stdout + bad.stderr).lower()
+    assert "is not protected" not in here.node.log()
+    url = f"gitaly+tls://127.0.0.1:{here.node.tls}/default/none.git"
+    environment = {**ENVIRONMENT, "SSL_CERT_FILE": str(here.root)}
+    done = subprocess.run(["git", "ls-remote", url], env=environment, capture_output=True)
+    assert b"repository not found" in done.stderr

@@ -1,5 +1,7 @@
 """A configuration that is changed under a node at work, key by key, and what operators see."""
 
+import base64
+import hmac
 import json
 import os
 import signal
@@ -14,8 +16,10 @@ from tests.e2e.clients import Way, commit
 from tests.e2e.conftest import make_bare, make_work
 from tests.e2e.metrics_page import MetricsPage
 from tests.e2e.node_process import BIN, NodeProcess, terminate_group, wait_until
+from tests.e2e.pushes.pushers import Pusher
 from tests.e2e.reloading import append, content, edit, hang_up, outcomes, reload, reloaded, write
 from tests.e2e.test_limits import FETCH, Limited, is_served
+from tests.hooks.gitlab.server import GitLabServer
 
 HELD = 'rpc = "/gitaly.SSHService/SSHUploadPackWithSidechannel"\nmax_concurrency = '
 
@@ -191,6 +195,26 @@ def test_settings_of_git_reach_the_next_git(here: NodeProcess, demo: Way) -> Non
     append(here, '[[git.config]]\nkey = "uploadpack.hideRefs"\nvalue = "refs/tags"\n')
     assert reloaded(here)["changed"] == "git.config[]"
     assert "refs/tags/v1" not in demo.git("ls-remote", demo.url)
+
+
+def test_the_secret_of_gitlab_is_read_again(
+    own_node: Callable[[str], NodeProcess], work: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("first")
+    with GitLabServer().serving() as gitlab:
+        node = own_node(f'[gitlab]\nurl = "{gitlab.url}"\nsecret_file = "{secret}"\n')
+        make_bare(node, "demo.git", source=work)
+        pusher = Pusher(node=node, work=work, relative_path="demo.git")
+        secret.write_text("second")
+        assert reloaded(node)["changed"] == "gitlab.secret_file (content)"
+        commit(work, "more")
+        assert pusher.push("main").code == 0
+        head, claims, given = gitlab.calls[0].headers["Gitlab-Shell-Api-Request"].split(".")
+        secret.unlink()
+        assert f'gitlab.secret_file: doesn\'t exist: "{secret}"' in reload(node)["problems"]
+    signed = hmac.digest(b"second", f"{head}.{claims}".encode(), "sha256")
+    assert base64.urlsafe_b64encode(signed).rstrip(b"=").decode() == given
 
 
 def test_the_budget_of_the_cache_shrinks_what_is_in_it(
