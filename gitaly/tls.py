@@ -21,6 +21,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(  # what OpenSSL's codes me
     {
         "KEY_VALUES_MISMATCH": "the key is not that of the certificate (the first one in its file)",
         "KEY_TYPE_MISMATCH": "the key is not that of the certificate: not even of its type",
+        "NO_CERTIFICATE_ASSIGNED": "the key is not that of the certificate: not even of its type",
     }
 )
 
