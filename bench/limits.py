@@ -60,7 +60,7 @@ def handlers(concurrency: int) -> tuple[Handler, Handler, Callable[[], Call]]:
             account=Account(),
         )
 
-    return handle, steps.limit(handle, limits[PATH]), call
+    return handle, steps.limit(handle, PATH), call
 
 
 async def one_by_one(handler: Handler, make: Callable[[], Call]) -> float:

@@ -16,7 +16,7 @@ from gitaly.hooks.gitlab.authority import GitLabAuthority
 from gitaly.hooks.manager import HookManager
 from gitaly.hooks.standalone import Policy, Rule, StandaloneAuthority, Webhook
 from gitaly.observe.log import Logger
-from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.reload import Step
 from gitaly.storage import Blocking
 from gitaly.tls import gitlab_context
 from gitaly.transactions import VoterOf
@@ -29,16 +29,14 @@ class CannotAskGitLab(NodeError):
     """What the configuration says of GitLab cannot be used."""
 
 
-def make_gitlab(
-    config: Config, runtime: RuntimeDirectory, metrics: GitLabMetrics | None, logger: Logger
-) -> GitLab:
+def make_gitlab(config: Config, metrics: GitLabMetrics | None, logger: Logger) -> GitLab:
     """The client of the internal API. Raises CannotAskGitLab, UnusableCertificate."""
     gitlab, http = config.gitlab, config.gitlab.http_settings
     try:
         endpoint = api_endpoint(gitlab.url, gitlab.relative_url_root)
     except NodeError as error:
         raise CannotAskGitLab(f"gitlab.url: {error.message}") from error
-    tls = gitlab_context(http, config.tls, runtime) if endpoint.scheme == "https" else None
+    tls = gitlab_context(http, config.tls) if endpoint.scheme == "https" else None
     return GitLab(
         HttpClient(tls, http.read_timeout),
         endpoint,
@@ -63,33 +61,66 @@ def _secret(config: Config) -> bytes:
         ) from error
 
 
-def make_manager(
-    config: Config,
-    git: Git,
-    processes: Processes,
-    blocking: Blocking,
-    runtime: RuntimeDirectory,
-    registry: CollectorRegistry,
-    logger: Logger,
-    voter_of: VoterOf,
-) -> HookManager:
-    """Who decides, with everybody who has a say. Raises NodeError for what cannot be used."""
-    authority: Authority
-    if config.is_standalone:
-        authority = _standalone(config.standalone, git, logger)
-    else:
-        metrics = GitLabMetrics(registry, config.prometheus.grpc_latency_buckets)
-        authority = GitLabAuthority(make_gitlab(config, runtime, metrics, logger))
-    custom_hooks = CustomHooks(
-        processes,
-        blocking,
-        logger,
-        environment=os.environ,
-        git_directory=os.path.dirname(git.binary.path),
-        global_directory=config.hooks.custom_hooks_dir,
-        seconds=config.hooks.custom_hooks_timeout.total_seconds(),
+class PushDecisions:
+    """Who decides about pushes, with everybody who has a say; others may take their place."""
+
+    keys = (
+        "gitlab.*",
+        "gitlab-shell.*",
+        "hooks.custom_hooks_dir",
+        "hooks.custom_hooks_timeout",
+        "standalone.*",
     )
-    return HookManager(authority, custom_hooks, voter_of, logger)
+
+    def __init__(
+        self,
+        config: Config,
+        git: Git,
+        processes: Processes,
+        blocking: Blocking,
+        registry: CollectorRegistry,
+        logger: Logger,
+        voter_of: VoterOf,
+    ) -> None:
+        """Raises NodeError for what cannot be used."""
+        self._git = git
+        self._logger = logger
+        buckets = config.prometheus.grpc_latency_buckets
+        self._metrics = None if config.is_standalone else GitLabMetrics(registry, buckets)
+        self._secret = b"" if config.is_standalone else _secret(config)
+        self._custom_hooks = CustomHooks(
+            processes,
+            blocking,
+            logger,
+            environment=os.environ,
+            git_directory=os.path.dirname(git.binary.path),
+            global_directory=config.hooks.custom_hooks_dir,
+            seconds=config.hooks.custom_hooks_timeout.total_seconds(),
+        )
+        self.manager = HookManager(self._authority(config), self._custom_hooks, voter_of, logger)
+
+    def prepare(self, config: Config, running: Config) -> Step:
+        """Built anew each time: also certificates and secrets behind the same paths may be new."""
+        authority = self._authority(config)
+        secret = b"" if config.is_standalone else _secret(config)
+        same_key = config.gitlab == running.gitlab
+
+        def commit() -> None:
+            self._secret = secret
+            self.manager.adopt(authority)
+            self._custom_hooks.adopt(
+                global_directory=config.hooks.custom_hooks_dir,
+                seconds=config.hooks.custom_hooks_timeout.total_seconds(),
+            )
+
+        is_other = secret != self._secret and same_key
+        contents = ["gitlab.secret_file (content)"] if is_other else []
+        return Step(commit=commit, contents=contents, always=True)
+
+    def _authority(self, config: Config) -> Authority:
+        if config.is_standalone:
+            return _standalone(config.standalone, self._git, self._logger)
+        return GitLabAuthority(make_gitlab(config, self._metrics, self._logger))
 
 
 def _standalone(config: StandaloneConfig, git: Git, logger: Logger) -> StandaloneAuthority:

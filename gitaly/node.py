@@ -24,12 +24,14 @@ from gitaly.git import (
     find_git,
     keep_inherited_descriptors,
 )
-from gitaly.hook_setup import make_manager
+from gitaly.hook_setup import PushDecisions
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
-from gitaly.pack_setup import make_pack_cache
+from gitaly.pack_setup import intercepts_packs, make_pack_cache
+from gitaly.reload import Reloader
+from gitaly.reload_setup import Parts
 from gitaly.rpc import (
     Authenticator,
     AuthPolicy,
@@ -45,12 +47,13 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import RuntimeDirectory
-from gitaly.servicers import Means, make_servicers
+from gitaly.served_certificate import ServedCertificate
+from gitaly.servicers import Means, make_lfs_filter, make_servicers
 from gitaly.services.health import HealthServicer
 from gitaly.services.hook_calls import HookCalls
 from gitaly.services.hook_sessions import Abandonment, HookSessions
 from gitaly.services.pack_objects import RPC as PACK_OBJECTS_RPC
-from gitaly.services.pack_objects import PackObjects
+from gitaly.services.pack_objects import PackInterception, PackObjects
 from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.voters import Voters
@@ -59,7 +62,6 @@ from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
 from gitaly.tasks import background
-from gitaly.tls import server_context
 from gitaly.transactions import TransactionManager, Voter
 from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
@@ -76,6 +78,7 @@ class Node:
     registry: CollectorRegistry
     metrics_port: int | None  # where Prometheus finds it
     authenticator: Authenticator
+    reloader: Reloader
 
     def port(self, kind: str) -> int:
         """The TCP port of the listener of a kind, "tcp" or "tls"."""
@@ -123,25 +126,24 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         )
     )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
-    reads = _reads(config, upkeep.blocking)
-    await stack.enter_async_context(
-        limiting.moving(
-            place.parent_usage if place.groups else None, reads.burdens if reads else None
-        )
+    interception = PackInterception(
+        outfit, git.formats, packs.fetches, is_on=intercepts_packs(config)
     )
+    reads = _reads(config, upkeep.blocking)
+    usage = place.parent_usage if place.groups else None
+    await stack.enter_async_context(limiting.moving(usage, reads.burdens))
     backchannels = await stack.enter_async_context(Backchannels(connections))
     transactions = _transactions(config, backchannels, registry, logger)
-    manager = make_manager(
+    decisions = PushDecisions(
         config,
         git,
         processes,
         upkeep.blocking,
-        runtime,
         registry,
         logger,
         voter_of=partial(Voter, transactions),
     )
-    abandonment = Abandonment()
+    manager, abandonment, lfs = decisions.manager, Abandonment(), make_lfs_filter(config)
     means = Means(
         config=config,
         git=git,
@@ -152,6 +154,8 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         abandonment=abandonment,
         voters=Voters(transactions),
         packs=packs,
+        interception=interception,
+        lfs=lfs,
         registry=registry,
         logger=logger,
     )
@@ -178,7 +182,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
+    certificate = ServedCertificate(config, registry, logger)
     listen = _listeners(connections, registry, logger)
+    listeners = [listen(endpoint, core) for endpoint in _endpoints(config, certificate)]
+    certificate.is_served_by([x for x in listeners if x.endpoint.kind == "tls"])
     internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
     metrics_port = None
     if config.prometheus_listen_addr:
@@ -186,7 +193,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
             metrics_endpoint(config.prometheus_listen_addr, registry)
         )
     serving = Serving(
-        listeners=[listen(endpoint, core) for endpoint in _endpoints(config, runtime)],
+        listeners=listeners,
         internal=listen(internal, internal_core),
         core=core,
         internal_core=internal_core,
@@ -196,11 +203,27 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         processes=processes,
         logger=logger,
     )
+    parts = Parts(
+        logger=logger,
+        authenticator=authenticator,
+        policy_of=_policy,
+        certificate=certificate,
+        decisions=decisions,
+        lfs=lfs,
+        limiting=limiting,
+        reads=reads,
+        interception=interception,
+        cache=cache,
+        git=git,
+        catfiles=catfiles,
+    )
+    reloader = Reloader(config, [*parts.takers()], registry, logger)
     return Node(
         serving=serving,
         registry=registry,
         metrics_port=metrics_port,
         authenticator=authenticator,
+        reloader=reloader,
     )
 
 
@@ -234,7 +257,7 @@ def _steps(
     methods: Sequence[Method],
     running: set[Call],
     limiting: Limiting,
-    reads: RunningReads | None,
+    reads: RunningReads,
     authenticator: Authenticator,
     registry: CollectorRegistry,
     logger: Logger,
@@ -250,10 +273,11 @@ def _steps(
     )
 
 
-def _reads(config: Config, blocking: Blocking) -> RunningReads | None:
-    if not config.load_shedder.enabled:
-        return None
-    return RunningReads(lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)))
+def _reads(config: Config, blocking: Blocking) -> RunningReads:
+    return RunningReads(
+        lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)),
+        is_on=config.load_shedder.enabled,
+    )
 
 
 def _transactions(
@@ -276,13 +300,13 @@ def _policy(config: Config) -> AuthPolicy:
     return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
 
 
-def _endpoints(config: Config, runtime: RuntimeDirectory) -> Iterator[Endpoint]:
+def _endpoints(config: Config, certificate: ServedCertificate) -> Iterator[Endpoint]:
     if config.socket_path:
         yield Endpoint(kind="unix", address=config.socket_path)
     if config.listen_addr:
         yield Endpoint(kind="tcp", address=config.listen_addr)
-    if config.tls_listen_addr:
-        context = server_context(config.tls, runtime)
+    if certificate.identity is not None:
+        context = certificate.identity.context
         yield Endpoint(kind="tls", address=config.tls_listen_addr, tls=context)
 
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from gitaly.config import Config
+from gitaly.config import Config, PackObjectsCacheConfig
 from gitaly.git import Git
 from gitaly.observe.log import Logger
 from gitaly.packcache import CacheMetrics, Limiter, PackCache, Policy, Shelf, Store
@@ -12,6 +12,16 @@ from gitaly.storage import Blocking
 def intercepts_packs(config: Config) -> bool:
     """Whether upload-pack asks the node for its packs: to keep them, or to limit their number."""
     return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
+
+
+def policy_of(cache: PackObjectsCacheConfig) -> Policy:
+    """What the operator wants to be kept."""
+    return Policy(
+        max_age_seconds=cache.max_age.total_seconds(),
+        min_occurrences=cache.min_occurrences,
+        max_bytes=cache.max_bytes,
+        backpressure=cache.backpressure,
+    )
 
 
 def make_pack_cache(
@@ -26,14 +36,8 @@ def make_pack_cache(
     """To be entered; it keeps nothing where it is not enabled."""
     wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
     if wanted.enabled:
-        policy = Policy(
-            max_age_seconds=wanted.max_age.total_seconds(),
-            min_occurrences=wanted.min_occurrences,
-            max_bytes=wanted.max_bytes,
-            backpressure=wanted.backpressure,
-        )
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
-        shelf = Shelf(store, policy, blocking=blocking, metrics=metrics, logger=logger)
+        shelf = Shelf(store, policy_of(wanted), blocking=blocking, metrics=metrics, logger=logger)
     return PackCache(
         git,
         shelf=shelf,

@@ -21,7 +21,6 @@ from gitaly.hooks import Outfit
 from gitaly.hooks.custom import HookStore
 from gitaly.hooks.manager import HookManager
 from gitaly.observe.log import Logger
-from gitaly.pack_setup import intercepts_packs
 from gitaly.services.analysis import AnalysisServicer
 from gitaly.services.blob import BlobServicer
 from gitaly.services.commit import CommitServicer
@@ -69,6 +68,8 @@ class Means:
     abandonment: Abandonment
     voters: Voters
     packs: PackObjects
+    interception: PackInterception
+    lfs: LfsFilter | None
     registry: CollectorRegistry
     logger: Logger
 
@@ -96,7 +97,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
     yield BlobServicer(storages, git, objects)
-    yield ArchiveServicer(storages, git, objects, _lfs_filter(means.config))
+    yield ArchiveServicer(storages, git, objects, means.lfs)
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
         storages,
@@ -121,12 +122,15 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     yield SearchServicer(storages, git)
 
 
-def _lfs_filter(config: Config) -> LfsFilter | None:
+def make_lfs_filter(config: Config) -> LfsFilter | None:
     """What fetches the objects of LFS pointers from GitLab, if there is one."""
-    if not config.gitlab.url:
-        return None
+    return LfsFilter(*lfs_settings(config)) if config.gitlab.url else None
+
+
+def lfs_settings(config: Config) -> tuple[dict[str, object], dict[str, str]]:
+    """What an LFS filter is told: the table of GitLab, and the paths of our certificate."""
     paths = {name: getattr(config.tls, name) for name in ("certificate_path", "key_path")}
-    return LfsFilter(asdict(config.gitlab), paths)
+    return asdict(config.gitlab), paths
 
 
 def _changers(means: Means, handles: Handles) -> Iterator[Any]:
@@ -160,14 +164,11 @@ def _transfers(means: Means) -> Iterator[Any]:
         abandonment=means.abandonment,
         voters=means.voters,
     )
-    packs = PackInterception(
-        means.outfit, git.formats, means.packs.fetches, is_on=intercepts_packs(config)
-    )
     yield SSHServicer(
         storages,
         git,
         pushes=pushes,
-        packs=packs,
+        packs=means.interception,
         protocol=protocol,
         metrics=NegotiationMetrics(means.registry, "ssh"),
         upload_pack_seconds=config.timeout.upload_pack_negotiation.total_seconds(),
@@ -178,7 +179,7 @@ def _transfers(means: Means) -> Iterator[Any]:
         storages,
         git,
         pushes=pushes,
-        packs=packs,
+        packs=means.interception,
         protocol=protocol,
         metrics=NegotiationMetrics(means.registry, "smarthttp"),
         logger=means.logger,

@@ -9,8 +9,6 @@ import pytest
 
 from gitaly.config import HTTPSettings, TLSConfig
 from gitaly.hooks.gitlab import HttpClient, Unreachable, api_endpoint
-from gitaly.observe.log import make_logger
-from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.tls import UnusableCertificate, gitlab_context
 from tests.hooks.gitlab.server import GitLabServer
 
@@ -38,16 +36,6 @@ def gitlab(tmp_path: Path) -> Iterator[tuple[GitLabServer, Path]]:
         yield server, cert
 
 
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[RuntimeDirectory]:
-    (tmp_path / "run").mkdir()
-    with (
-        open(tmp_path / "log", "wb") as log,
-        RuntimeDirectory(str(tmp_path / "run"), make_logger(log)) as runtime,
-    ):
-        yield runtime
-
-
 async def answers(server: GitLabServer, context: ssl.SSLContext) -> bool:
     endpoint = api_endpoint(f"https://127.0.0.1:{server.address}").below("/check")
     try:
@@ -57,34 +45,32 @@ async def answers(server: GitLabServer, context: ssl.SSLContext) -> bool:
 
 
 async def test_a_self_signed_certificate_is_trusted_if_the_operator_names_it(
-    gitlab: tuple[GitLabServer, Path], runtime: RuntimeDirectory, tmp_path: Path
+    gitlab: tuple[GitLabServer, Path], tmp_path: Path
 ) -> None:
     server, cert = gitlab
     directory = tmp_path / "ca"
     directory.mkdir()
     (directory / "README").write_text("not a certificate")
     (directory / "gitlab.crt").write_bytes(cert.read_bytes())
-    by_file = gitlab_context(HTTPSettings(ca_file=str(cert)), TLSConfig(), runtime)
-    by_path = gitlab_context(HTTPSettings(ca_path=str(directory)), TLSConfig(), runtime)
-    by_nobody = gitlab_context(HTTPSettings(), TLSConfig(), runtime)
+    by_file = gitlab_context(HTTPSettings(ca_file=str(cert)), TLSConfig())
+    by_path = gitlab_context(HTTPSettings(ca_path=str(directory)), TLSConfig())
+    by_nobody = gitlab_context(HTTPSettings(), TLSConfig())
     assert await answers(server, by_file)
     assert await answers(server, by_path)
     assert not await answers(server, by_nobody)
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
-def test_a_ca_file_that_cannot_be_used_is_an_error(
-    runtime: RuntimeDirectory, tmp_path: Path, content: str | None
-) -> None:
+def test_a_ca_file_that_cannot_be_used_is_an_error(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
     with pytest.raises(UnusableCertificate, match=r"ca_?file"):
-        gitlab_context(HTTPSettings(ca_file=str(path)), TLSConfig(), runtime)
+        gitlab_context(HTTPSettings(ca_file=str(path)), TLSConfig())
 
 
 async def test_the_certificate_of_the_node_is_shown_to_a_gitlab_that_asks(
-    tmp_path: Path, runtime: RuntimeDirectory
+    tmp_path: Path,
 ) -> None:
     cert, key = make_certificate(tmp_path, "gitlab")
     own_cert, own_key = make_certificate(tmp_path, "node")
@@ -95,5 +81,5 @@ async def test_the_certificate_of_the_node_is_shown_to_a_gitlab_that_asks(
     http = HTTPSettings(ca_file=str(cert))
     own = TLSConfig(certificate_path=str(own_cert), key=own_key.read_text())
     with GitLabServer().serving(tls=context) as server:
-        assert await answers(server, gitlab_context(http, own, runtime))
-        assert not await answers(server, gitlab_context(http, TLSConfig(), runtime))
+        assert await answers(server, gitlab_context(http, own))
+        assert not await answers(server, gitlab_context(http, TLSConfig()))

@@ -1,8 +1,8 @@
 """`gitaly check`: whether the node that a file describes can work, in the words of its operator.
 
-Each check is one line on standard output, `Checking <what>: OK` or `… FAILED`; the reason of a
-failure goes to standard error, and what to do about it stands below the line, indented. The lines
-about GitLab are those of the original, which has no others.
+Each check is one line on standard output, `Checking <what>: OK`, `… WARNING` or `… FAILED`; the
+reason of a failure goes to standard error, and what to do about it stands below the line, indented.
+The lines about GitLab are those of the original, which has no others.
 """
 
 import sys
@@ -14,13 +14,18 @@ import click
 
 from gitaly.cli.check_gitlab import GITLAB, gitlab_checks
 from gitaly.cli.check_machine import machine_checks
+from gitaly.cli.check_tls import tls_checks
 from gitaly.cli.checks import Check, CheckFailed, Subject
 from gitaly.config import Config, inactive_features, load, problems, require_startable
 from gitaly.errors import NodeError
 from gitaly.start_log import push_mode
 
 # Whoever has something to check adds it here: from what the file says to checks, run in this order.
-CHECKS: Final[Sequence[Callable[[Subject], Iterator[Check]]]] = (machine_checks, gitlab_checks)
+CHECKS: Final[Sequence[Callable[[Subject], Iterator[Check]]]] = (
+    machine_checks,
+    tls_checks,
+    gitlab_checks,
+)
 
 
 def check_arguments(arguments: Sequence[str], context: click.Context | None = None) -> int:
@@ -70,7 +75,10 @@ def _passes(check: Check) -> bool:
             print(f"  {advice}")
         print(_reason(check, error), file=sys.stderr)
         return False
-    print(f"Checking {check.what}: OK{found.summary and f' ({found.summary})'}")
+    verdict = "WARNING" if found.warning else "OK"
+    print(f"Checking {check.what}: {verdict}{found.summary and f' ({found.summary})'}")
+    if found.warning:
+        print(f"  {found.warning}")
     for line in found.lines:
         print(line)
     return True

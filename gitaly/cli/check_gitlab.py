@@ -40,7 +40,7 @@ def gitlab_checks(subject: Subject) -> Iterator[Check]:
 
 def _gitlab(subject: Subject, found: list[CheckInfo]) -> Found:
     logger = make_logger(sys.stderr.buffer, level="fatal")
-    gitlab = make_gitlab(subject.config, subject.runtime, None, logger)
+    gitlab = make_gitlab(subject.config, None, logger)
     info = asyncio.run(gitlab.check(Caller(correlation_id=os.urandom(16).hex())))
     found.append(info)
     return Found(

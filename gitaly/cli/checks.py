@@ -22,10 +22,11 @@ class CheckFailed(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a check has found when all is well."""
+    """What a check has found when nothing keeps the node from working."""
 
     summary: str = ""  # stands in brackets behind "OK"
     lines: Sequence[str] = ()  # further lines, as they are
+    warning: str = ""  # what to do nevertheless: the line says WARNING then, and it is no failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from typing import Final
 
 import aiofiles
@@ -14,8 +16,10 @@ from gitaly.config import Config, ConfigError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
+from gitaly.reload import Read
 
 PID_FILE: Final = "GITALY_PID_FILE"
+COMMAND_SECONDS: Final = 30  # for config_command at a reload, which is not to hang for ever
 
 
 class CannotWritePidFile(NodeError):
@@ -24,6 +28,8 @@ class CannotWritePidFile(NodeError):
 
 def serve_file(path: str) -> int:
     """Run a node; the exit code: 0 after an orderly stop, 1 for everything else."""
+    # One that comes too early would end us; it waits until somebody knows what to do about it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         config = load(path)
         try:
@@ -37,21 +43,25 @@ def serve_file(path: str) -> int:
         text = f'failed to configure Gitaly: load config: config_path "{path}": {error}'
         print(text, file=sys.stderr)
         return 1
-    return run(config, logger)
+    return run(config, logger, partial(load, path, COMMAND_SECONDS))
 
 
 def run(
     config: Config,
     logger: Logger,
+    read: Read | None = None,
     on_ready: Callable[[Node], None] = lambda _: None,
     on_error: Callable[[NodeError], None] = lambda _: None,
 ) -> int:
-    """Run a node until a signal stops it; on_error hears what the log says of a failed start."""
+    """Run a node until a signal stops it; on_error hears what the log says of a failed start.
+
+    `read`: reads the configuration again, at each SIGHUP. Without it that signal stops the node.
+    """
     if sys.version_info < (3, 12):
         # 3.11 would start a thread for each child process; nothing of ours uses it, but others may
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
     try:
-        clean = asyncio.run(_serve(config, logger, on_ready))
+        clean = asyncio.run(_serve(config, logger, read, on_ready))
     except NodeError as error:
         logger.error("unclean Gitaly shutdown", error=str(error))
         on_error(error)
@@ -61,8 +71,10 @@ def run(
     return 0 if clean else 1
 
 
-async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None]) -> bool:
-    stop, hurry = asyncio.Event(), asyncio.Event()
+async def _serve(
+    config: Config, logger: Logger, read: Read | None, on_ready: Callable[[Node], None]
+) -> bool:
+    stop, hurry, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
     received: list[str] = []
     loop = asyncio.get_running_loop()
 
@@ -70,16 +82,25 @@ async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None
         received.append(SIGNAL_NAMES[number])
         (hurry if stop.is_set() else stop).set()
 
+    def hung_up() -> None:
+        if stop.is_set():
+            logger.warning("configuration not reloaded: the node is stopping")
+        reload.set()
+
     for number in SIGNAL_NAMES:
         loop.add_signal_handler(number, signalled, number)
+    if read is not None:
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     async with running_node(config, logger) as node:
         await _write_pid_file()
         gc.freeze()  # what a start has made stays: no collection need look at it again
         logger.info("Started Gitaly")
         on_ready(node)
-        await stop.wait()
+        async with _reloading(node, reload, read):
+            await stop.wait()
         logger.info("[shutdown] stopping Gitaly", signal=received[0])
-        grace = config.graceful_restart_timeout.total_seconds()
+        grace = node.reloader.config.graceful_restart_timeout.total_seconds()
         logger.info("starting grace period", grace_seconds=grace)
         clean = await node.serving.stop(grace, hurry)
         if not clean:
@@ -87,6 +108,13 @@ async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None
             error = f'received signal "{received[0]}": {why}'
             logger.error("unclean Gitaly shutdown", error=error)
         return clean
+
+
+def _reloading(
+    node: Node, wanted: asyncio.Event, read: Read | None
+) -> AbstractAsyncContextManager[None]:
+    """A supervisor who wants to know of reloads is told by the third argument of `following`."""
+    return nullcontext() if read is None else node.reloader.following(wanted, read)
 
 
 SIGNAL_NAMES: Final = {

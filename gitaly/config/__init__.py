@@ -35,7 +35,7 @@ from gitaly.config.sections import (
     TLSConfig,
     TLSVersion,
 )
-from gitaly.config.startup import require_startable
+from gitaly.config.startup import require_startable, startup_objections
 from gitaly.config.validate import problems
 
 __all__ = [
@@ -77,5 +77,6 @@ __all__ = [
     "parse_duration",
     "problems",
     "require_startable",
+    "startup_objections",
     "validate_text",
 ]

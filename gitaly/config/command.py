@@ -1,6 +1,7 @@
 """`config_command`: a program whose output, JSON, is laid over the file."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -28,34 +29,53 @@ COMPLAINTS: Final = {
 }
 
 
-def decode_command(path: str) -> Decoded:
+def decode_command(path: str, seconds: float | None = None) -> Decoded:
     """Run the program and decode what it prints; ConfigError if either fails.
 
-    It gets no arguments, no time limit and our own environment and working directory. What it
-    prints to stderr is shown only when it fails.
+    It gets no arguments and our own environment and working directory. What it prints to stderr is
+    shown only when it fails. `seconds`: how long it and what it starts may take; None: for ever.
     """
-    output = _output(path).decode("utf-8", "replace")
+    output = _output(path, seconds).decode("utf-8", "replace")
     try:
         return _decoded(_parsed(output))
     except ConfigError as error:
         raise ConfigError(f"unmarshalling generated config: {error}") from error
 
 
-def _output(path: str) -> bytes:
+def _output(path: str, seconds: float | None) -> bytes:
     if "/" not in path and shutil.which(path) is None:
         raise ConfigError(
             f"running config command: exec: {quote(path)}: executable file not found in $PATH"
         )
     try:
-        done = subprocess.run([path], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        returncode, stdout, stderr = _run(path, seconds)
     except (OSError, ValueError) as error:
         raise ConfigError(f"running config command: fork/exec {path}: {reason(error)}") from error
-    if done.returncode:
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"running config command: no end within {seconds:g} seconds") from error
+    if returncode:
         raise ConfigError(
-            f"running config command: {_exit_text(done.returncode)}, "
-            f"stderr: {quote_bytes(done.stderr)}"
+            f"running config command: {_exit_text(returncode)}, stderr: {quote_bytes(stderr)}"
         )
-    return done.stdout
+    return stdout
+
+
+def _run(path: str, seconds: float | None) -> tuple[int, bytes, bytes]:
+    """Exit code and output. Raises OSError, ValueError, TimeoutExpired."""
+    with subprocess.Popen(
+        [path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=None if seconds is None else 0,  # else its children could hold our pipes
+    ) as child:
+        try:
+            stdout, stderr = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+            raise
+        return child.returncode, stdout, stderr
 
 
 def _exit_text(returncode: int) -> str:

@@ -14,21 +14,22 @@ from gitaly.config.sections import AuthConfig
 from gitaly.config.toml_source import decode_toml
 
 
-def load(path: str) -> Config:
+def load(path: str, command_seconds: float | None = None) -> Config:
     """Read a configuration file. Raises what `load_text` raises, and ConfigError if unreadable."""
-    return load_text(_read(path))
+    return load_text(_read(path), command_seconds)
 
 
-def load_text(source: str | bytes) -> Config:
+def load_text(source: str | bytes, command_seconds: float | None = None) -> Config:
     """The configuration that a TOML text describes; it may still be wrong, see the validators.
 
-    Runs `config_command` and reads `auth.token_file` if the text asks for them. Raises TOMLError
+    Runs `config_command`, for as long as it takes or `command_seconds`, and reads
+    `auth.token_file` if the text asks for them. Raises TOMLError
     with a position for bad syntax and most wrong types, ConfigError for everything else.
     """
     file = decode_toml(source)
     tree, unknown = file.tree, file.unknown
     if command := tree.get("config_command"):
-        generated: Decoded = decode_command(command)
+        generated: Decoded = decode_command(command, command_seconds)
         tree, unknown = merge(tree, generated.tree), unknown + generated.unknown
     config: Config = build(Config, tree)
     config = replace(config, auth=_with_token(config.auth), origin=_origin(tree, unknown))

@@ -7,8 +7,9 @@ must exist, as it must for the original.
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from typing import Final
 
 from gitaly.config.defaults import absolute
 from gitaly.config.durations import format_duration
@@ -30,16 +31,30 @@ def require_startable(config: Config) -> None:
 
     The text is what belongs behind "invalid config: ". Looks at the file system.
     """
-    _require_listener(config)
+    for rule in RULES:
+        rule(config)
+
+
+def startup_objections(config: Config) -> Iterator[str]:
+    """The text of each group of rules that the configuration breaks."""
+    for rule in RULES:
+        try:
+            rule(config)
+        except ConfigError as error:
+            yield error.message
+
+
+def _require_storages(config: Config) -> None:
     _require_none(storage_problems(config.storages))
-    _require_git_settings(config)
+
+
+def _require_auth(config: Config) -> None:
     _require_none(auth_problems(config.auth))
+
+
+def _require_directories(config: Config) -> None:
     _require_directory("bin_dir", config.bin_dir)
     _require_directory("runtime_dir", config.runtime_dir)
-    _require_policy(config)
-    _require_maintenance_window(config)
-    _require_cgroups_within_parent(config)
-    _require_cache_directory(config)
 
 
 def _require_listener(config: Config) -> None:
@@ -133,3 +148,16 @@ def _require_cache_directory(config: Config) -> None:
             "pack_objects_cache: the specified cache directory "
             "cannot be the same or a parent of the storage path"
         )
+
+
+RULES: Final[Sequence[Callable[[Config], None]]] = (
+    _require_listener,
+    _require_storages,
+    _require_git_settings,
+    _require_auth,
+    _require_directories,
+    _require_policy,
+    _require_maintenance_window,
+    _require_cgroups_within_parent,
+    _require_cache_directory,
+)

@@ -118,6 +118,15 @@ class CatfilePool:
             else:
                 kept.retired.set()
 
+    def resize(self, maximum: int) -> None:
+        """Keep at most so many idle processes from now on."""
+        self._maximum = maximum
+        self._end(list(self._idle.values())[: max(0, len(self._idle) - maximum)])
+
+    def retire(self) -> None:
+        """End the idle processes, because new ones are to be born in another way."""
+        self._end(list(self._idle.values()))
+
     def forget(self, path: str) -> None:
         """End the idle processes of a repository that goes away: they hold its files open."""
         self._end([kept for kept in self._idle.values() if kept.key.path == path])

@@ -71,6 +71,10 @@ class Git:
             pack_config=pack_config,
         )
 
+    def adopt(self, admin_config: Sequence[tuple[str, str]]) -> None:
+        """Another configuration of the operator's, for each git that starts from now on."""
+        self._invocations.adopt(admin_config)
+
     @property
     def formats(self) -> Formats:
         """Object formats and reference backends of repositories."""

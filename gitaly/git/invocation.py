@@ -87,12 +87,17 @@ class Invocations:
         self._global = global_config(binary.version)
         self._of_subcommand = subcommand_config(cpus)
         self._defaults: dict[str, list[str]] = {}  # by subcommand, of which there are few
-        self._admin = list(_config_flags(admin_config))
+        self._admin: list[str] = []
+        self.adopt(admin_config)
         self._ref_format = (
             ["--ref-format=files"]
             if binary.version >= REF_FORMAT_OPTION and "GIT_DEFAULT_REF_FORMAT" not in environment
             else []
         )
+
+    def adopt(self, admin_config: Sequence[tuple[str, str]]) -> None:
+        """Another configuration of the operator's, for each git that is built from now on."""
+        self._admin = list(_config_flags(admin_config))
 
     def build(self, subcommand: str, options: Options) -> Invocation:
         """Check and join everything. Raises InvalidArgument, InvalidRequest, HooksUndecided."""

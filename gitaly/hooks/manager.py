@@ -53,6 +53,10 @@ class HookManager:
         self._voter_of = voter_of
         self._logger = logger
 
+    def adopt(self, authority: Authority) -> None:
+        """Somebody else decides from now on, also about what is left of pushes under way."""
+        self._authority = authority
+
     async def wanted(self, repository: Repository, *, votes: bool) -> Requested:
         """The hooks that can matter for a push that begins now; git starts a process for each.
 

@@ -74,6 +74,10 @@ class Conditions:
         self._last: Reading | None = None
         self._high_since: dict[str, float] = {}  # by resource: when the pressure reached backoff
 
+    def adopt(self, thresholds: Thresholds) -> None:
+        """Others from the next reading on; how long a pressure has lasted is remembered."""
+        self._thresholds = thresholds
+
     def judge(self, reading: Reading) -> list[Event]:
         """What is wrong now. The first reading alone says nothing of the CPU."""
         last, self._last = self._last, reading

@@ -3,6 +3,7 @@
 Source of the rules: Gitaly, internal/limiter/concurrency_limiter.go.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,6 +23,7 @@ class Ticket:
 
     key: str
     arrived: float  # seconds, by the clock of whoever hands the times in
+    expires: float = math.inf  # when it has waited long enough
     state: State = State.WAITING
 
 
@@ -50,7 +52,7 @@ class Gates:
     def __init__(self, limit: int, places: int, wait_seconds: float) -> None:
         self.limit = limit
         self._places = places
-        self._wait_seconds = wait_seconds
+        self._wait_seconds = wait_seconds or math.inf
         self._gates: dict[str, _Gate] = {}
         # At all gates, the oldest first. A plain dictionary would search for its first entry among
         # the places of those who have left.
@@ -79,7 +81,7 @@ class Gates:
         Those who run count for the queue too: after the limit has fallen, more may run than it
         says, and they leave less room to wait.
         """
-        ticket = Ticket(key, now)
+        ticket = Ticket(key, now, now + self._wait_seconds)
         gate = self._gates.get(key)
         if gate is None:
             gate = self._gates[key] = _Gate()
@@ -118,11 +120,22 @@ class Gates:
                 following.append(ticket)
         return following
 
+    def set_queue(self, places: int, wait_seconds: float, now: float) -> None:
+        """Change how many may wait, and how long.
+
+        Nobody loses a place. Who waits already gets the new time if that is longer; a shorter one
+        begins now, so that not all of them are sent away at once.
+        """
+        self._places = places
+        self._wait_seconds = wait_seconds or math.inf
+        for ticket in self._waiting:  # the oldest still expires first
+            shortened = min(ticket.expires, now + self._wait_seconds)
+            ticket.expires = max(ticket.arrived + self._wait_seconds, shortened)
+
     def next_expiry(self) -> float | None:
         """When the time of a waiter is up; None while nobody waits, or for ever."""
-        if not self._wait_seconds or not self._waiting:
-            return None
-        return next(iter(self._waiting)).arrived + self._wait_seconds
+        expires = next(iter(self._waiting)).expires if self._waiting else math.inf
+        return expires if expires < math.inf else None
 
     def expire(self, now: float) -> list[Ticket]:
         """Send away whose time is up; these tickets are out."""

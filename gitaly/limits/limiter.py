@@ -117,6 +117,20 @@ class Limiter:
         """Change the limit. Those who run may end what they do."""
         self._wake(self._gates.resize(limit))
 
+    def adopt(self, rule: Rule) -> None:
+        """Another rule from now on. Who runs goes on; who waits keeps the place, or may run now."""
+        is_first_shadow = rule.shadow and not self._shadow
+        self._shadow = rule.shadow
+        self._is_bounded = rule.queue_size > 0
+        self._gates.set_queue(rule.queue_size, rule.queue_wait_seconds, self._clock())
+        self.resize(rule.concurrency)
+        if is_first_shadow:
+            self._wake(list(self._turns))  # in shadow everybody runs; the gates count on
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._arm()
+
     async def enter(self, key: str, deadline: float | None = None) -> Turn:
         """Wait until the call may run; then `leave` must follow, once.
 

@@ -18,6 +18,10 @@ class PackObjectsLimiter:
     def __init__(self, limits: MethodLimits) -> None:
         self._limits = limits
 
+    def adopt(self, limits: MethodLimits) -> None:
+        """Others for those who come from now on."""
+        self._limits = limits
+
     @asynccontextmanager
     async def slot(
         self,

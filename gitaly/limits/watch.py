@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gitaly.limits.adaptive import CALIBRATION_SECONDS, Calibrator
+from gitaly.limits.adaptive import CALIBRATION_SECONDS, AdaptiveLimit, Calibrator
 from gitaly.limits.conditions import (
     Conditions,
     Level,
@@ -70,9 +70,37 @@ class Watch:
         self._sleep = sleep
         self._last: ParentUsage | None = None
         self._failed = False
-        if metrics is not None:
-            for limit in calibrator.limits:
-                metrics.current.labels(limit.name).set(limit.limiter.limit)
+        self._has_work = asyncio.Event()
+        self._show()
+
+    def adopt(
+        self,
+        thresholds: Thresholds,
+        limits: Sequence[AdaptiveLimit],
+        *,
+        metrics: AdaptiveMetrics | None,
+        shedder: LoadShedder | None,
+    ) -> None:
+        """Other things to move, by other thresholds, from the next reading on."""
+        if self._metrics is not None:
+            kept = {limit.name for limit in limits}
+            for limit in self._calibrator.limits:
+                if limit.name not in kept:
+                    self._metrics.current.remove(limit.name)
+        self._thresholds = thresholds
+        self._conditions.adopt(thresholds)
+        self._calibrator.limits = limits
+        self._metrics, self._shedder = metrics, shedder
+        self._show()
+
+    def _show(self) -> None:
+        if self._calibrator.limits or self._shedder is not None:
+            self._has_work.set()
+        else:
+            self._has_work.clear()
+        if self._metrics is not None:
+            for limit in self._calibrator.limits:
+                self._metrics.current.labels(limit.name).set(limit.limiter.limit)
 
     async def run(self) -> None:
         """Never ends by itself. A reading that fails is no event, and never the end."""
@@ -85,6 +113,10 @@ class Watch:
     async def _run(self) -> None:
         next_calibration = self._clock() + CALIBRATION_SECONDS
         while True:
+            if not self._has_work.is_set():
+                await self._has_work.wait()
+                self._last = None
+                next_calibration = self._clock() + CALIBRATION_SECONDS
             await self._poll()
             if self._clock() >= next_calibration:
                 self._calibrate()

@@ -87,7 +87,22 @@ def make_logger(file: BinaryIO, *, format: str = "text", level: str = "info") ->
     logger: Logger = structlog.wrap_logger(
         structlog.BytesLogger(file),
         processors=[shorten_error, Stamp(), render],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=type("NodeLogger", (_filtering(level),), {}),
         context_class=dict,
     ).bind()  # bound once: the lazy proxy would bind anew for each line
     return logger
+
+
+def set_level(logger: Logger, level: str) -> None:
+    """Change what is logged, at once and for all that was bound from a logger of `make_logger`.
+
+    structlog gives each level a class, whose methods below the level do nothing, so that a line
+    which nobody wants costs nothing. The class of our own between it and the loggers is what can be
+    given another base while they are in use. Raises KeyError for a level that is not in LEVELS.
+    """
+    type(logger).__bases__ = (_filtering(level),)
+
+
+def _filtering(level: str) -> type[Logger]:
+    found: type[Logger] = structlog.make_filtering_bound_logger(LEVELS[level])
+    return found

@@ -17,6 +17,7 @@ from gitaly.errors import Cancelled, ResourceExhausted
 from gitaly.git import Git, StoppedByLimit
 from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
+from gitaly.packcache.index import Policy
 from gitaly.packcache.key import key_of
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.production import PREFIX, Production
@@ -78,6 +79,11 @@ class PackCache:
             await asyncio.wait(tasks)
         if self._shelf is not None:
             await self._shelf.close()
+
+    def adopt(self, policy: Policy, min_free_bytes: int) -> None:
+        """Keep packs by another policy from now on; nothing, where the cache is off."""
+        if self._shelf is not None:
+            self._shelf.adopt(policy, min_free_bytes)
 
     async def serve(self, request: PackRequest, reader: Reader, served: Served) -> None:
         """Give a reader its pack; `served` tells about it also if this fails.

@@ -21,7 +21,7 @@ class Occurrences:
     """How often each key was asked for, in this period of `max_age` and the one before."""
 
     def __init__(self, period_seconds: float) -> None:
-        self._period = period_seconds
+        self.period_seconds = period_seconds
         self._since: float | None = None
         self._current: dict[str, int] = {}
         self._former: dict[str, int] = {}
@@ -31,8 +31,8 @@ class Occurrences:
         if self._since is None:
             self._since = now
         elapsed = now - self._since
-        if elapsed >= self._period:
-            self._former = self._current if elapsed < 2 * self._period else {}
+        if elapsed >= self.period_seconds:
+            self._former = self._current if elapsed < 2 * self.period_seconds else {}
             self._current, self._since = {}, now
         count = self._current.get(key, self._former.get(key, 0)) + 1
         self._current[key] = count
@@ -49,6 +49,11 @@ class Index:
         self._with_file: set[Entry] = set()
         self._replaced: list[Entry] = []
         self.total_bytes = 0  # of all files, those included which only wait for their last reader
+
+    def adopt(self, policy: Policy) -> None:
+        """Another policy from now on; who has to go by it is asked for as ever."""
+        self._policy = policy
+        self._occurrences.period_seconds = policy.max_age_seconds
 
     def __len__(self) -> int:
         return len(self._by_key)

@@ -30,6 +30,7 @@ class CacheMetrics:
             "gitaly_streamcache_filestore_removed_total", "Files that were removed.", "dir"
         )
         self._registry = registry
+        self._enabled: Gauge | None = None
 
         self.saved = counter(
             "gitaly_pack_objects_cache_saved_bytes_total",
@@ -62,13 +63,13 @@ class CacheMetrics:
         used_bytes: Callable[[], float],
     ) -> None:
         """Show an enabled cache."""
-        enabled = Gauge(
+        self._enabled = Gauge(
             "gitaly_pack_objects_cache_enabled",
             "1 where the cache is on.",
             ["dir", "max_age"],
             registry=self._registry,
         )
-        enabled.labels(directory, f"{max_age_seconds:g}").set(1)
+        self._enabled.labels(directory, f"{max_age_seconds:g}").set(1)
         index = Gauge(
             "gitaly_streamcache_index_entries",
             "Packs that can be found.",
@@ -84,3 +85,9 @@ class CacheMetrics:
         )
         usage.labels(directory).set_function(used_bytes)
         self.removed.labels(directory)
+
+    def show_age(self, directory: str, former_seconds: float, max_age_seconds: float) -> None:
+        """Show another maximal age of an enabled cache."""
+        assert self._enabled is not None
+        self._enabled.remove(directory, f"{former_seconds:g}")
+        self._enabled.labels(directory, f"{max_age_seconds:g}").set(1)

@@ -68,6 +68,21 @@ class Shelf:
             await self._unlink(entry)
         await self._blocking.run(self._store.close)
 
+    def adopt(self, policy: Policy, min_free_bytes: int) -> None:
+        """Another policy from now on. What is too old or too much by it goes now, beginning with
+        what was used longest ago; what somebody reads stays until it is read."""
+        directory = self._store.directory
+        self._metrics.show_age(directory, self.policy.max_age_seconds, policy.max_age_seconds)
+        self.policy = policy
+        self.index.adopt(policy)
+        self._store.min_free_bytes = min_free_bytes
+        self._spawn(self._make_room())
+
+    async def _make_room(self) -> None:
+        for entry in self.index.old(self._clock()):
+            self.drop(entry)
+        await self.has_room(0)
+
     def lookup(self, key: str, repository: str) -> tuple[Entry, bool]:
         """The entry for a key, and whether it is new."""
         entry, is_new = self.index.lookup(key, repository, self._clock())
@@ -180,7 +195,6 @@ class Shelf:
         self._metrics.removed.labels(self._store.directory).inc()
 
     async def _keep_house(self) -> None:
-        period = max(0.1, min(self.policy.max_age_seconds, SWEEP_SECONDS))
         while True:
             for entry in self.index.old(self._clock()):
                 self.drop(entry)
@@ -197,7 +211,7 @@ class Shelf:
                 )
             else:
                 self._metrics.removed.labels(self._store.directory).inc(removed)
-            await asyncio.sleep(period)
+            await asyncio.sleep(max(0.1, min(self.policy.max_age_seconds, SWEEP_SECONDS)))
 
     def _speak_if_calm(self, entry: Entry, requests: int) -> None:
         if not entry.readers and entry.requests == requests:

@@ -38,7 +38,7 @@ class Store:
     def __init__(self, directory: str, *, min_free_bytes: int = 0) -> None:
         """`min_free_bytes`: what others shall find free; 0: a twentieth, at most 1 GiB."""
         self.directory = directory
-        self._min_free_bytes = min_free_bytes
+        self.min_free_bytes = min_free_bytes
         self._id = secrets.token_hex(10)
         self._numbers = itertools.count(1)
         self._lock: int | None = None
@@ -95,7 +95,7 @@ class Store:
         except FileNotFoundError:
             return True  # it is made anew when the next file is
         total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-        floor = self._min_free_bytes or min(MOST_RESERVED_BYTES, total // RESERVED_SHARE)
+        floor = self.min_free_bytes or min(MOST_RESERVED_BYTES, total // RESERVED_SHARE)
         return free > floor
 
     def remove(self, path: str) -> None:

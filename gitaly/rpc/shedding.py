@@ -53,7 +53,9 @@ class RunningRead:
 class RunningReads:
     """The accessor calls that run now."""
 
-    def __init__(self, cpu_of_groups: CpuOfGroups) -> None:
+    def __init__(self, cpu_of_groups: CpuOfGroups, *, is_on: bool = True) -> None:
+        """`is_on`: whether calls that begin are watched; may be changed at any time."""
+        self.is_on = is_on
         self._cpu_of_groups = cpu_of_groups
         self._running: set[RunningRead] = set()
 
@@ -69,6 +71,9 @@ class RunningReads:
         """The step around the handlers of accessor methods."""
 
         async def handler(call: Call) -> None:
+            if not self.is_on:
+                await inner(call)
+                return
             task = asyncio.current_task()
             assert task is not None
             read = RunningRead(call, task)

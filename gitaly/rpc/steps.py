@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from gitaly.errors import NodeError
 from gitaly.git import ACCOUNT
-from gitaly.limits import LeftQueue, MethodLimits, Refused, Turn
+from gitaly.limits import LeftQueue, Limiter, MethodLimits, Refused, Turn
 from gitaly.observe.log import Logger
 from gitaly.rpc.access_log import AccessLog, client_of
 from gitaly.rpc.auth import Authenticator
@@ -74,9 +74,7 @@ class Steps:
 
         Limits stand below authentication, so that tokens can't expire in a queue.
         """
-        limits = self._limits.get(method.path)
-        if limits is not None:
-            handler = self.limit(handler, limits)
+        handler = self.limit(handler, method.path)
         handler = self.price(handler, base_cost(method))
         if self._reads is not None and method.operation == "accessor":
             handler = self._reads.watch(handler)
@@ -163,18 +161,17 @@ class Steps:
 
         return handler
 
-    def limit(self, inner: Handler, limits: MethodLimits) -> Handler:
-        """Let only so many calls about one repository run at once.
+    def limit(self, inner: Handler, path: str) -> Handler:
+        """Let only so many calls of a method about one repository run at once.
 
+        Which limits there are is looked up for each call: they may change while the node runs.
         A place is taken at the first message, which says what repository it is, and held until
         the handler has ended. A call about no repository is not limited.
         """
 
         async def handler(call: Call) -> None:
-            limiter = limits.limiter(
-                has_username="username" in call.metadata,
-                tells_apart=call.metadata.get(LIMIT_UNAUTHENTICATED, "true") == "true",
-            )
+            limits = self._limits.get(path)
+            limiter = _limiter_of(call, limits) if limits is not None else None
             if limiter is None:
                 await inner(call)
                 return
@@ -201,6 +198,13 @@ class Steps:
                     limiter.leave(turn)
 
         return handler
+
+
+def _limiter_of(call: Call, limits: MethodLimits) -> Limiter | None:
+    return limits.limiter(
+        has_username="username" in call.metadata,
+        tells_apart=call.metadata.get(LIMIT_UNAUTHENTICATED, "true") == "true",
+    )
 
 
 def _ended(call: Call, outcome: Outcome) -> Outcome:

@@ -135,13 +135,13 @@ class PackInterception:
         self._outfit = outfit
         self._formats = formats
         self.fetches = fetches
-        self._is_on = is_on
+        self.is_on = is_on  # for fetches that begin; may be changed at any time
 
     def options(
         self, message: Repository, path: str, call: Call, protocol: str
     ) -> tuple[list[tuple[str, str]], dict[str, str]]:
         """Configuration and environment for upload-pack; `protocol`: "ssh", "http"."""
-        if not self._is_on:
+        if not self.is_on:
             return [], {}
         try:
             object_format = self._formats.of(path).object_format

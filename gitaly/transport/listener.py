@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gitaly.observe.log import Logger
 from gitaly.transport.accepting import Accepting
@@ -52,6 +52,10 @@ class Listener:
         self._logger = logger
         self._accepting: Accepting | None = None
         self._identity: tuple[int, int] | None = None
+
+    def adopt(self, tls: ssl.SSLContext) -> None:
+        """Another certificate for handshakes that begin from now on; connections stay."""
+        self._reception = replace(self._reception, tls=tls)
 
     @property
     def port(self) -> int:

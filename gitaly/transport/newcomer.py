@@ -70,7 +70,7 @@ class Newcomer:
             if isinstance(error, asyncio.CancelledError):
                 raise
             self._reception.logger.info(  # scanners and wrong clients: not our fault
-                "TLS handshake failed", peer=self._connection.peer_address, error=str(error)
+                "TLS handshake failed", peer=self._connection.peer_address, error=_words(error)
             )
 
     def _closed(self) -> None:
@@ -122,6 +122,11 @@ class Newcomer:
         session = MuxSession(self._wire, is_client=False, limits=NODE_LIMITS, on_stream=opened)
         self._connection.session = session
         session.start(seen)
+
+
+def _words(error: BaseException) -> str:
+    """Some errors have none: of a client that just went away."""
+    return str(error) or type(error).__name__
 
 
 def _connect_to_core(path: str, name: str) -> socket.socket:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gitaly.config import Config, ConfigError, TOMLError, load_text
+from tests.e2e.node_process import command_line, wait_until
 
 Program = Callable[[str], str]
 
@@ -217,3 +218,13 @@ def test_a_bare_name_is_looked_up_on_the_path() -> None:
 def test_bad_json_is_refused_in_gos_words(program: Program, output: str, detail: str) -> None:
     path = program(f"printf %s \"$(cat <<'EOF'\n{output}\nEOF\n)\"")
     assert refused(f'config_command = "{path}"') == f"unmarshalling generated config: {detail}"
+
+
+def test_a_command_that_takes_too_long_ends_with_all_that_it_has_started(
+    program: Program, tmp_path: Path
+) -> None:
+    path = program(f"sleep 1000 & echo $! >{tmp_path}/pid; wait")
+    with pytest.raises(ConfigError, match=r"^running config command: no end within 1 seconds$"):
+        load_text(f'config_command = "{path}"', command_seconds=1.0)
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: command_line(pid) == b"", "the child to end")

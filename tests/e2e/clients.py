@@ -74,7 +74,7 @@ class Way:
         if self.token:
             found["GITALY_TOKEN"] = self.token
         if self.listener == "tls":
-            found["SSL_CERT_FILE"] = str(self.node.certificate)
+            found.setdefault("SSL_CERT_FILE", str(self.node.certificate))
         if self.program == "ssh":
             found |= {
                 "GIT_SSH_COMMAND": f"gitaly-ssh {service}",

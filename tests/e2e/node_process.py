@@ -104,6 +104,11 @@ class NodeProcess:
         assert not self.socket.exists()
         assert list((self.directory / "run").iterdir()) == []
 
+    def ended(self) -> int:
+        """Wait for its end, which something else has caused; the exit code."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_SECONDS)
+
     def kill(self) -> None:
         """As a power failure does."""
         assert self._process is not None

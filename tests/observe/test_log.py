@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gitaly.observe.log import make_logger
+from gitaly.observe.log import make_logger, set_level
 
 
 def test_a_json_line_has_gitalys_keys() -> None:
@@ -48,3 +48,26 @@ def test_an_unknown_format_or_level_is_refused() -> None:
         make_logger(io.BytesIO(), format="xml")
     with pytest.raises(KeyError):
         make_logger(io.BytesIO(), level="loud")
+
+
+def test_the_level_changes_for_every_logger_that_was_bound_before() -> None:
+    file = io.BytesIO()
+    logger = make_logger(file, format="json", level="info")
+    bound = logger.bind(part="cache")
+    bound.debug("one")
+    set_level(logger, "debug")
+    bound.debug("two")
+    set_level(logger, "error")
+    bound.info("three")
+    logger.error("four")
+    assert [json.loads(line)["msg"] for line in file.getvalue().splitlines()] == ["two", "four"]
+
+
+def test_the_level_of_one_logger_is_not_that_of_another() -> None:
+    quiet, loud = io.BytesIO(), io.BytesIO()
+    one, other = make_logger(quiet), make_logger(loud)
+    set_level(other, "debug")
+    one.debug("nothing")
+    other.debug("something")
+    assert quiet.getvalue() == b""
+    assert b"something" in loud.getvalue()

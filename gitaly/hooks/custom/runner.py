@@ -65,6 +65,11 @@ class CustomHooks:
         self._global_directory = global_directory
         self._seconds = seconds
 
+    def adopt(self, *, global_directory: str, seconds: float) -> None:
+        """Another directory and another time for hooks that are looked for from now on."""
+        self._global_directory = global_directory
+        self._seconds = seconds
+
     async def installed(self, repository_path: str) -> frozenset[str]:
         """The hooks for which a repository has any program."""
         return await self._blocking.run(installed_hooks, repository_path, self._global_directory)

@@ -23,6 +23,10 @@ class LfsFilter:
         self._tls = tls
         self._command = f"{shlex.quote(sys.executable)} -I -m gitaly.cli.lfs_smudge"
 
+    def adopt(self, gitlab: Mapping[str, object], tls: Mapping[str, str]) -> None:
+        """Another way to the same GitLab, for filters that start from now on."""
+        self._gitlab, self._tls = gitlab, tls
+
     def options(self, gl_repository: str) -> FilterOptions:
         """`gl_repository`: by which GitLab knows the repository."""
         config = {"gl_repository": gl_repository, "gitlab": self._gitlab, "tls": self._tls}
