@@ -33,6 +33,7 @@ COMPOSITION = {
     "limiting",
     "node",
     "pack_setup",
+    "readiness",
     "runtime_dir",
     "servicers",
     "serving",

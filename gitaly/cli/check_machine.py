@@ -14,10 +14,8 @@ from gitaly.git.version import find_git
 from gitaly.hooks import install
 from gitaly.observe.log import make_logger
 from gitaly.spawning import try_groups
-from gitaly.storage import file_system_name
+from gitaly.storage import REMOTE, concern, file_system_name
 
-FORGETFUL: Final = frozenset({"TMPFS", "RAMFS"})
-REMOTE: Final = frozenset({"NFS", "CIFS_NUMBER", "SMB", "V9FS"})
 HOOK_SECONDS: Final = 10
 
 
@@ -110,12 +108,9 @@ def _storage(path: str) -> Found:
                 os.unlink(name)
     kind = file_system_name(path)
     if kind in REMOTE:
-        raise CheckFailed(
-            f"{path} is on {kind}: locks and renames of git are not safe there",
-            "use a local file system",
-        )
-    note = ", which forgets everything at a reboot" if kind in FORGETFUL else ""
-    return Found(f"{path}, {kind}{note}")
+        raise CheckFailed(f"{path} is on {kind}: {concern(kind)}", "use a local file system")
+    note = concern(kind)
+    return Found(f"{path}, {kind}{note and f': {note}'}")
 
 
 def _custom_hooks(path: str) -> Found:

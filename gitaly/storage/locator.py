@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitaly._pb import shared_pb2
-from gitaly.errors import Internal, InvalidRequest, NotFound
+from gitaly.errors import Internal, InvalidRequest, NotFound, Unavailable
 from gitaly.git import reason
 from gitaly.storage.containment import (
     PathEscapes,
@@ -51,6 +51,7 @@ class Storages:
         }
         self._seen = seen or Seen()
         self._real_roots: dict[str, tuple[tuple[int, int], str]] = {}  # path: (identity, real)
+        self._closed: set[str] = set()  # paths
 
     def __iter__(self) -> Iterator[Storage]:
         return iter(self._by_name.values())
@@ -59,13 +60,23 @@ class Storages:
         """Each path once, for walks."""
         return list(dict.fromkeys(storage.path for storage in self._by_name.values()))
 
+    def close(self, path: str) -> None:
+        """From now on calls for storages at this path are refused, before they touch the disk."""
+        self._closed.add(path)
+
+    def reopen(self, path: str) -> None:
+        """Its calls are served again."""
+        self._closed.discard(path)
+
     def named(self, name: str) -> Storage:
-        """Raises InvalidRequest for an empty or unknown name."""
+        """Raises InvalidRequest for an empty or unknown name, Unavailable for a closed storage."""
         if not name:
             raise InvalidRequest("storage name not set")
         storage = self._by_name.get(name)
         if storage is None:
             raise InvalidRequest("storage name not found", storage_name=name)
+        if storage.path in self._closed:
+            raise Unavailable(f'storage "{name}" is not available', storage_path=storage.path)
         return storage
 
     def existing(self, message: shared_pb2.Repository) -> Repository:
