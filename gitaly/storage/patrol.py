@@ -106,7 +106,7 @@ class Patrol(Collector):
         before, since = health.problem, health.since
         if not health.observe(found, now):
             return
-        self._refuse(path, health.problem)
+        self._tell_calls(path, health.problem)
         fields: dict[str, object] = {"storage": self._names(path), "storage_path": path}
         if health.problem is not None:
             fields |= {"problem": health.problem.value, "error": health.error}
@@ -117,10 +117,14 @@ class Patrol(Collector):
         for listener in self._listeners:
             listener()
 
-    def _refuse(self, path: str, problem: Problem | None) -> None:
-        """Calls would hang, or find an empty directory and say that repositories do not exist."""
-        refuses = problem in (Problem.HANGS, Problem.REPLACED)
-        self._storages.close(path) if refuses else self._storages.reopen(path)
+    def _tell_calls(self, path: str, problem: Problem | None) -> None:
+        """Calls would hang, or find an empty directory and say that repositories do not exist; a
+        push to a read-only storage would be told that git cannot make a directory."""
+        self._storages.set_access(
+            path,
+            is_closed=problem in (Problem.HANGS, Problem.REPLACED),
+            is_read_only=problem is Problem.READ_ONLY,
+        )
 
     def _names(self, path: str) -> str:
         return ", ".join(storage.name for storage in self._storages if storage.path == path)

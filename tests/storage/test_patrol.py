@@ -11,11 +11,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from gitaly._pb.shared_pb2 import Repository
-from gitaly.errors import Unavailable
+from gitaly.errors import FailedPrecondition, Unavailable
 from gitaly.observe.log import Logger
 from gitaly.storage import Pace, Patrol, Storages, ensure_filesystem_id
 from gitaly.tasks import background
-from tests.storage.mounts import silence
+from tests.storage.mounts import make_read_only, make_writable, silence, small_disk
 
 PATIENCE_SECONDS = 30
 FAST = Pace(calm_seconds=0.05, suspicious_seconds=0.02, patience_seconds=0.3)
@@ -116,6 +116,35 @@ async def test_an_empty_mount_point_is_not_taken_for_a_storage_without_repositor
         await until(patrol, lambda: problems(patrol)["default"] == "replaced")
         with pytest.raises(Unavailable, match='storage "default" is not available'):
             one.existing(REPOSITORY)
+
+
+async def test_who_would_write_to_a_read_only_storage_is_told_before_git_is(
+    root: Path, logger: Logger
+) -> None:
+    with small_disk(root):
+        ensure_filesystem_id(str(root))
+        make_repository(root / "a.git")
+        storages = Storages([("default", str(root))])
+        async with on_patrol(storages, logger) as patrol:
+            new = Repository(storage_name="default", relative_path="new.git")
+            storages.creatable(new)
+            storages.changeable(REPOSITORY)
+            make_read_only(root)
+            await until(patrol, lambda: problems(patrol)["default"] == "read_only")
+            with pytest.raises(FailedPrecondition, match='storage "default" is read-only'):
+                storages.creatable(new)
+            with pytest.raises(FailedPrecondition, match='storage "default" is read-only'):
+                storages.changeable(REPOSITORY)
+            storages.existing(REPOSITORY)
+            make_writable(root)
+            await until(patrol, lambda: problems(patrol)["default"] == "")
+            storages.changeable(REPOSITORY)
+
+
+def make_repository(path: Path) -> None:
+    for name in ("objects", "refs"):
+        (path / name).mkdir(parents=True)
+    (path / "HEAD").touch()
 
 
 async def test_file_systems_that_make_trouble_are_named_once(
