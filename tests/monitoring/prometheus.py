@@ -16,8 +16,10 @@ import pytest
 
 from tests.e2e.node_process import free_port
 
+STARTING = 503
+# A scrape may take as long as the pause between two; on a busy machine one second is not enough.
 SETTINGS = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 2s, evaluation_interval: 1s}}
 rule_files: {rules}
 scrape_configs:
   - job_name: gitaly
@@ -44,6 +46,8 @@ class Prometheus:
             with urllib.request.urlopen(address, timeout=20) as answer:
                 found: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
+            if error.code == STARTING:
+                raise
             with error:
                 raise AssertionError(f"{query}: {error.read().decode()}") from error
         assert found["status"] == "success", found
@@ -51,14 +55,16 @@ class Prometheus:
         return results
 
     async def until(self, query: str, value: float) -> None:
+        """Wait for this answer; it may be starting yet."""
         async with asyncio.timeout(60):
-            while True:
-                try:
-                    if await asyncio.to_thread(self.ask, query) == [value]:
-                        return
-                except OSError:
-                    pass  # it starts
+            while not await asyncio.to_thread(self._answers, query, value):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
+
+    def _answers(self, query: str, value: float) -> bool:
+        try:
+            return self.ask(query) == [value]
+        except OSError:
+            return False
 
 
 def started(*command: str) -> "subprocess.Popen[bytes]":
