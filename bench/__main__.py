@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 
-from bench import calls, clone, hostile, limits, packcache, push, reads, spawn, stall, start
+from bench import calls, clone, health, hostile, limits, packcache, push, reads, spawn, stall, start
 from bench.report import Row
 from bench.repository import bench_directory, make_repository
 
@@ -21,6 +21,7 @@ def main(chosen: list[str]) -> int:
         "limits": limits.measure,
         "push": push.measure,
         "clone": lambda: clone.measure(storage, HISTORY),
+        "health": lambda: health.measure(storage, HISTORY),
         "hostile": lambda: hostile.memory(storage, HISTORY),
         "shares": lambda: hostile.shares(storage),
         "packcache": lambda: packcache.measure(storage, HISTORY),

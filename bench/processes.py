@@ -18,6 +18,7 @@ CONFIG = """
 listen_addr = "127.0.0.1:{port}"
 socket_path = "{directory}/gitaly.socket"
 runtime_dir = "{directory}"
+{top}
 [[storage]]
 name = "default"
 path = "{storage}"
@@ -77,12 +78,13 @@ def wait_until_answers(process: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 @contextlib.contextmanager
-def node(storage: Path, extra: str = "") -> Iterator[Measured]:
-    """A node that serves a directory. `extra`: tables of its configuration."""
+def node(storage: Path, extra: str = "", top: str = "") -> Iterator[Measured]:
+    """A node that serves a directory. `extra`: tables of its configuration; `top`: lines that
+    stand before any table."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         port = free_port()
         config = Path(directory, "config.toml")
-        text = CONFIG.format(port=port, directory=directory, storage=storage)
+        text = CONFIG.format(port=port, directory=directory, storage=storage, top=top)
         config.write_text(text + extra)
         command = [Path(sys.executable).with_name("gitaly"), "serve", config]
         with open(Path(directory, "log"), "wb") as log, _running(command, log) as process:

@@ -29,7 +29,9 @@ from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
 from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.observe.loop_lag import LoopLag
 from gitaly.pack_setup import intercepts_packs, make_pack_cache
+from gitaly.readiness import make_readiness, tell_health
 from gitaly.reload import Reloader
 from gitaly.reload_setup import Parts
 from gitaly.rpc import (
@@ -114,11 +116,14 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     outfit = _outfit(runtime, internal_token)
     upkeep = Upkeep(config.storages, logger)
     registry.register(upkeep.counter)
-    upkeep.prepare()
-    await stack.enter_async_context(background(upkeep.run()))
+    registry.register(upkeep.patrol)
+    await upkeep.prepare()
+    for work in (upkeep.run(), upkeep.patrol.run(), LoopLag(registry).run()):
+        await stack.enter_async_context(background(work))
     catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
+    tell_health(upkeep.patrol, health)
     limiting = Limiting(config, registry, logger)
     cache = await stack.enter_async_context(
         make_pack_cache(
@@ -149,6 +154,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         git=git,
         catfiles=catfiles,
         upkeep=upkeep,
+        readiness=make_readiness(upkeep, health, binary, place, runtime),
         manager=manager,
         outfit=outfit,
         abandonment=abandonment,

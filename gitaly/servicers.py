@@ -31,6 +31,7 @@ from gitaly.services.hook_sessions import Abandonment
 from gitaly.services.pack_objects import PackInterception, PackObjects
 from gitaly.services.pack_objects_hook import PackObjectsServicer
 from gitaly.services.pushes import Pushes
+from gitaly.services.readiness import Readiness
 from gitaly.services.ref import RefServicer
 from gitaly.services.remote import RemoteServicer
 from gitaly.services.repository import (
@@ -63,6 +64,7 @@ class Means:
     git: Git
     catfiles: CatfilePool
     upkeep: Upkeep
+    readiness: Readiness
     manager: HookManager
     outfit: Outfit
     abandonment: Abandonment
@@ -81,7 +83,8 @@ def make_servicers(means: Means) -> Iterator[Any]:
     yield from _changers(means, handles)
     yield from _transfers(means)
     yield ServerServicer(
-        means.upkeep.storages,
+        means.upkeep.patrol,
+        readiness=means.readiness,
         binary=means.git.binary,
         blocking=means.upkeep.blocking,
         signing_key_path=means.config.git.signing_key,

@@ -9,6 +9,7 @@ from gitaly.errors import NodeError
 from gitaly.observe.log import Logger
 from gitaly.storage import (
     Blocking,
+    Patrol,
     RepositoryCounter,
     Storages,
     ensure_filesystem_id,
@@ -30,15 +31,17 @@ class Upkeep:
         self.storages = Storages([(storage.name, storage.path) for storage in storages])
         self.blocking = Blocking()
         self.counter = RepositoryCounter()
+        self.patrol = Patrol(self.storages, logger)
         self._logger = logger
 
-    def prepare(self) -> None:
-        """Give each storage its identity. Raises CannotPrepare."""
+    async def prepare(self) -> None:
+        """Give each storage its identity, and look at each. Raises CannotPrepare."""
         for path in self.storages.distinct_paths():
             try:
                 ensure_filesystem_id(path)
             except OSError as error:
                 raise CannotPrepare(f"storage {path}: {error.strerror}") from error
+        await self.patrol.start()
 
     async def run(self) -> None:
         """Count repositories once; sweep what was left over now, and every hour what gets old."""

@@ -33,6 +33,7 @@ COMPOSITION = {
     "limiting",
     "node",
     "pack_setup",
+    "readiness",
     "reload",
     "reload_setup",
     "runtime_dir",

@@ -13,7 +13,7 @@ from tests.e2e.callers import Caller, after_more_calls, calling
 from tests.e2e.node_process import BIN, NodeProcess
 from tests.faults.conftest import tmp_path as tmp_path
 from tests.faults.nodes import Served, a_node
-from tests.test_pack_objects_page import Prometheus, prometheus
+from tests.monitoring.prometheus import Prometheus, prometheus
 
 PAGE = (Path(__file__).parents[1] / "docs/rotation.md").read_text()
 GUIDE, NOT_ENFORCED, USES, LAST_USED, REFUSED = (
@@ -42,7 +42,7 @@ class Operator:
 
     async def rows(self, query: str) -> dict[tuple[str, ...], float]:
         """What is not zero, by the values of the labels."""
-        found: list[Any] = await asyncio.to_thread(self._asked.result, query)
+        found: list[Any] = await asyncio.to_thread(self._asked.results, query)
         rows = {
             tuple(value for _, value in sorted(row["metric"].items())): float(row["value"][1])
             for row in found

@@ -46,6 +46,8 @@ class SpawnMetrics:
             ["limit"],
             registry=registry,
         )
+        for limit in ("repository", "parent", "machine"):
+            self._stopped.labels(limit)  # from 0 on: an alert sees no increase of a series' birth
         self._lost = Counter(
             "gitaly_spawner_processes_lost_total",
             "Spawner processes that died under the node",

@@ -45,7 +45,8 @@ def check_file(path: str) -> int:
         require_startable(config)
     except NodeError as error:
         print("Checking configuration: FAILED")
-        print(f"  change {path}; gitaly configuration validate < {path} lists all that is wrong")
+        print(f"  change {path}, or bring back what it names (a file system to be mounted?);")
+        print(f"  gitaly configuration validate < {path} lists all that is wrong")
         print(f'config_path "{path}": {error}', file=sys.stderr)
         return 1
     print("Checking configuration: OK")

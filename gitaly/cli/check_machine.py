@@ -4,8 +4,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from gitaly.cgroups import CgroupsUnusable
@@ -14,11 +15,18 @@ from gitaly.git.version import find_git
 from gitaly.hooks import install
 from gitaly.observe.log import make_logger
 from gitaly.spawning import try_groups
-from gitaly.storage import file_system_name
+from gitaly.storage import REMOTE, Health, Problem, concern, file_system_name, probe
 
-FORGETFUL: Final = frozenset({"TMPFS", "RAMFS"})
-REMOTE: Final = frozenset({"NFS", "CIFS_NUMBER", "SMB", "V9FS"})
 HOOK_SECONDS: Final = 10
+DISK_ADVICE: Final[Mapping[Problem, str]] = MappingProxyType(
+    {
+        Problem.READ_ONLY: "mount the file system of {} writable; if the kernel has made it"
+        " read-only, dmesg says why",
+        Problem.NO_SPACE: "make room on the file system of {}, or give it more",
+        Problem.NO_INODES: "remove files from the file system of {}, or make one with more inodes",
+        Problem.BROKEN: "see what dmesg says of the disk below {}",
+    }
+)
 
 
 def machine_checks(subject: Subject) -> Iterator[Check]:
@@ -97,25 +105,26 @@ def _cgroups(subject: Subject) -> Found:
 
 
 def _storage(path: str) -> Found:
-    """What repositories need: to make a file, to link, rename and sync it."""
-    probe = os.path.join(path, f".gitaly-check-{os.getpid()}")
+    """What repositories need: room, and to make a file, to link, rename and sync it."""
+    health = Health()
+    health.observe(probe(path, ""), 0.0)
+    if health.problem is not None and health.problem in DISK_ADVICE:
+        raise CheckFailed(health.error, DISK_ADVICE[health.problem].format(path))
+    made = os.path.join(path, f".gitaly-check-{os.getpid()}")
     try:
-        with open(probe, "x") as file:
+        with open(made, "x") as file:
             os.fsync(file.fileno())
-        os.link(probe, f"{probe}.link")
-        os.rename(f"{probe}.link", f"{probe}.renamed")
+        os.link(made, f"{made}.link")
+        os.rename(f"{made}.link", f"{made}.renamed")
     finally:
-        for name in (probe, f"{probe}.link", f"{probe}.renamed"):
+        for name in (made, f"{made}.link", f"{made}.renamed"):
             if os.path.lexists(name):
                 os.unlink(name)
     kind = file_system_name(path)
     if kind in REMOTE:
-        raise CheckFailed(
-            f"{path} is on {kind}: locks and renames of git are not safe there",
-            "use a local file system",
-        )
-    note = ", which forgets everything at a reboot" if kind in FORGETFUL else ""
-    return Found(f"{path}, {kind}{note}")
+        raise CheckFailed(f"{path} is on {kind}: {concern(kind)}", "use a local file system")
+    note = concern(kind)
+    return Found(f"{path}, {kind}{note and f': {note}'}")
 
 
 def _custom_hooks(path: str) -> Found:

@@ -12,16 +12,20 @@ from gitaly._pb.server_pb2 import (
 )
 from gitaly.git import GitBinary, public_signing_key
 from gitaly.rpc import Call
+from gitaly.services.readiness import Readiness
 from gitaly.storage import (
     Blocking,
+    Patrol,
+    Problem,
     Storage,
-    Storages,
     access,
     file_system_name,
     filesystem_id,
     usage,
 )
 from gitaly.version import VERSION
+
+Failure = ReadinessCheckResponse.Failure
 
 
 class ServerServicer:
@@ -31,13 +35,15 @@ class ServerServicer:
 
     def __init__(
         self,
-        storages: Storages,
+        patrol: Patrol,
         *,
+        readiness: Readiness,
         binary: GitBinary,
         blocking: Blocking,
         signing_key_path: str = "",
     ) -> None:
-        self._storages = storages
+        self._patrol = patrol
+        self._readiness = readiness
         self._binary = binary
         self._blocking = blocking
         self._signing_key_path = signing_key_path
@@ -47,19 +53,31 @@ class ServerServicer:
             server_version=VERSION,
             git_version=self._binary.version.text,
             storage_statuses=[
-                await self._blocking.run(_status, storage) for storage in self._storages
+                await self._blocking.run(_status, storage, health.problem)
+                for storage, health in self._patrol.health.items()
             ],
         )
 
     async def DiskStatistics(self, _: DiskStatisticsRequest, __: Call) -> DiskStatisticsResponse:
         return DiskStatisticsResponse(
             storage_statuses=[
-                await self._blocking.run(_usage, storage) for storage in self._storages
+                await self._blocking.run(_usage, storage, health.problem)
+                for storage, health in self._patrol.health.items()
             ]
         )
 
     async def ReadinessCheck(self, _: ReadinessCheckRequest, __: Call) -> ReadinessCheckResponse:
-        return ReadinessCheckResponse(ok_response=ReadinessCheckResponse.Ok())
+        failures = await self._readiness.failures()
+        if not failures:
+            return ReadinessCheckResponse(ok_response=ReadinessCheckResponse.Ok())
+        return ReadinessCheckResponse(
+            failure_response=Failure(
+                failed_checks=[
+                    Failure.Response(name=name, error_message=text)
+                    for name, text in failures.items()
+                ]
+            )
+        )
 
     async def ServerSignature(self, _: ServerSignatureRequest, __: Call) -> ServerSignatureResponse:
         if not self._signing_key_path:
@@ -68,19 +86,26 @@ class ServerServicer:
         return ServerSignatureResponse(public_key=key)
 
 
-def _status(storage: Storage) -> ServerInfoResponse.StorageStatus:
+def _status(storage: Storage, problem: Problem | None) -> ServerInfoResponse.StorageStatus:
+    """The mode bits, as Gitaly tells them; less, if the storage is known to be worse."""
+    if problem is Problem.HANGS:  # whoever asks it does not come back
+        return ServerInfoResponse.StorageStatus(
+            storage_name=storage.name, fs_type="unknown", replication_factor=1
+        )
     bits = access(storage.path)
     return ServerInfoResponse.StorageStatus(
         storage_name=storage.name,
-        readable=bits.is_readable,
-        writeable=bits.is_writeable,
+        readable=bits.is_readable and not (problem and problem.forbids_reading),
+        writeable=bits.is_writeable and problem is None,
         fs_type=file_system_name(storage.path),
         filesystem_id=filesystem_id(storage.path),
         replication_factor=1,  # one node is one copy
     )
 
 
-def _usage(storage: Storage) -> DiskStatisticsResponse.StorageStatus:
+def _usage(storage: Storage, problem: Problem | None) -> DiskStatisticsResponse.StorageStatus:
+    if problem is Problem.HANGS:
+        return DiskStatisticsResponse.StorageStatus(storage_name=storage.name)
     found = usage(storage.path)
     return DiskStatisticsResponse.StorageStatus(
         storage_name=storage.name, available=found.available, used=found.used

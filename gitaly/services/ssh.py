@@ -106,7 +106,7 @@ class SSHServicer:
             raise InvalidRequest("empty GlId")
         if first.stdin:
             raise InvalidRequest("non-empty data in first request")
-        repository = self._storages.existing(first.repository)
+        repository = self._storages.changeable(first.repository)
         async with (
             self._pushes.receive_pack(
                 repository,

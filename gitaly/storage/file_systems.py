@@ -13,6 +13,7 @@ UNKNOWN: Final = "unknown"
 _NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {
         0x9123683E: "BTRFS",
+        0xFE534D42: "CIFS_NUMBER",  # of SMB2 and later; Gitaly has no name for it
         0xFF534D42: "CIFS_NUMBER",
         0xF15F: "ECRYPTFS",
         0xEF53: "EXT_2_3_4",
@@ -32,6 +33,19 @@ _NAMES: Final[Mapping[int, str]] = MappingProxyType(
         0x58465342: "XFS",
     }
 )
+# What an operator should know who has put repositories there.
+_CONCERNS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("NFS", "CIFS_NUMBER", "SMB", "V9FS"),
+            "locks and renames of git are not safe there, and calls hang while its server is away",
+        ),
+        "FUSE": "a program serves it: git is slow there, and calls hang while the program does",
+        "OVERLAYFS": "it is the layer of a container, and goes with the container",
+        **dict.fromkeys(("TMPFS", "RAMFS"), "it forgets everything at a reboot"),
+    }
+)
+REMOTE: Final = frozenset({"NFS", "CIFS_NUMBER", "SMB", "V9FS"})
 _STATFS_BYTES: Final = 512  # more than the structure has anywhere; f_type is its first word
 _OWNER_READS: Final = stat.S_IRUSR | stat.S_IXUSR
 
@@ -61,6 +75,11 @@ def file_system_name(path: str) -> str:
         return UNKNOWN
     kind = ctypes.c_ulong.from_buffer(buffer).value
     return _NAMES.get(kind, UNKNOWN)
+
+
+def concern(name: str) -> str:
+    """Why a file system of that name is no good place for a storage; empty: nothing is known."""
+    return _CONCERNS.get(name, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitaly._pb import shared_pb2
-from gitaly.errors import Internal, InvalidRequest, NotFound
+from gitaly.errors import FailedPrecondition, Internal, InvalidRequest, NotFound, Unavailable
 from gitaly.git import reason
 from gitaly.storage.containment import (
     PathEscapes,
@@ -51,6 +51,8 @@ class Storages:
         }
         self._seen = seen or Seen()
         self._real_roots: dict[str, tuple[tuple[int, int], str]] = {}  # path: (identity, real)
+        self._closed: frozenset[str] = frozenset()  # paths
+        self._read_only: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Storage]:
         return iter(self._by_name.values())
@@ -59,13 +61,21 @@ class Storages:
         """Each path once, for walks."""
         return list(dict.fromkeys(storage.path for storage in self._by_name.values()))
 
+    def set_access(self, path: str, *, is_closed: bool = False, is_read_only: bool = False) -> None:
+        """From now on calls for storages at this path are refused, before they touch the disk: all
+        of them, or those that make or change a repository."""
+        self._closed = self._closed - {path} | ({path} if is_closed else set())
+        self._read_only = self._read_only - {path} | ({path} if is_read_only else set())
+
     def named(self, name: str) -> Storage:
-        """Raises InvalidRequest for an empty or unknown name."""
+        """Raises InvalidRequest for an empty or unknown name, Unavailable for a closed storage."""
         if not name:
             raise InvalidRequest("storage name not set")
         storage = self._by_name.get(name)
         if storage is None:
             raise InvalidRequest("storage name not found", storage_name=name)
+        if storage.path in self._closed:
+            raise Unavailable(f'storage "{name}" is not available', storage_path=storage.path)
         return storage
 
     def existing(self, message: shared_pb2.Repository) -> Repository:
@@ -91,6 +101,18 @@ class Storages:
             return self.existing(message)
         except NotADirectory as error:
             raise Internal(error.message) from error
+
+    def changeable(self, message: shared_pb2.Repository) -> Repository:
+        """As `existing`, for a call that writes to it. Raises FailedPrecondition, too."""
+        repository = self.existing(message)
+        self._require_writable(self.named(message.storage_name))
+        return repository
+
+    def _require_writable(self, storage: Storage) -> None:
+        if storage.path in self._read_only:
+            raise FailedPrecondition(
+                f'storage "{storage.name}" is read-only', storage_path=storage.path
+            )
 
     def _inspected(self, message: shared_pb2.Repository) -> str:
         """The path of a repository that is there, after all checks."""
@@ -126,8 +148,12 @@ class Storages:
         return True
 
     def creatable(self, message: shared_pb2.Repository) -> Repository:
-        """A repository that may or may not be there. Raises InvalidRequest, NotFound (storage)."""
+        """A repository that is to be made, and may or may not be there.
+
+        Raises InvalidRequest, NotFound (storage), FailedPrecondition (it is read-only).
+        """
         storage, real_root, path = self._located(message)
+        self._require_writable(storage)
         check_future_contained(real_root, path, message.relative_path)
         return self._repository(message, storage, path)
 

@@ -7,14 +7,14 @@ import uuid
 from typing import Final
 
 FILE_NAME: Final = ".gitaly-metadata"
-_KEY: Final = "gitaly_filesystem_id"
+KEY: Final = "gitaly_filesystem_id"
 
 
 def filesystem_id(storage_path: str) -> str:
     """The id of a storage; empty if the file is missing or unreadable. Blocks, shortly."""
     try:
         with open(os.path.join(storage_path, FILE_NAME), "rb") as file:
-            value = json.load(file).get(_KEY, "")
+            value = json.load(file).get(KEY, "")
     except (OSError, ValueError, AttributeError):
         return ""
     return value if isinstance(value, str) else ""
@@ -31,7 +31,7 @@ def ensure_filesystem_id(storage_path: str) -> str:
     fd, path = tempfile.mkstemp(prefix=FILE_NAME + "-", dir=storage_path)
     try:
         with os.fdopen(fd, "w") as file:
-            json.dump({_KEY: str(uuid.uuid4())}, file)
+            json.dump({KEY: str(uuid.uuid4())}, file)
             file.flush()
             os.fsync(fd)
         os.link(path, target)  # unlike a rename, it fails if somebody else was faster

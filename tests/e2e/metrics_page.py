@@ -23,10 +23,25 @@ class MetricsPage:
             page: bytes = answer.read()
         return page.decode()
 
+    def reading(self) -> "Reading":
+        """What it says now."""
+        return Reading(self.text())
+
+    def sum(self, name: str, **labels: str) -> float:
+        """All series of a name that have these labels, now."""
+        return self.reading().sum(name, **labels)
+
+
+class Reading:
+    """What a page said at a moment."""
+
+    def __init__(self, text: str) -> None:
+        self.families = list(text_string_to_metric_families(text))
+
     def sum(self, name: str, **labels: str) -> float:
         """All series of a name that have these labels."""
         found = 0.0
-        for family in text_string_to_metric_families(self.text()):
+        for family in self.families:
             for sample in family.samples:
                 if sample.name == name and labels.items() <= sample.labels.items():
                     found += sample.value

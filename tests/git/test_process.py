@@ -55,6 +55,18 @@ async def test_a_child_leads_its_own_process_group(processes: Processes) -> None
         assert os.getpgid(child.pid) == child.pid
 
 
+@pytest.mark.parametrize(
+    ("subcommand", "more"), [("upload-pack", 5), ("pack-objects", 5), ("cat-file", 0)]
+)
+async def test_a_command_that_computes_for_long_gives_way_to_the_node(
+    processes: Processes, subcommand: str, more: int
+) -> None:
+    run = processes.run(shell("exec sleep 5"), ENV, cmd="git", subcmd=subcommand)
+    async with run as child:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(own + more, 19)
+
+
 async def test_the_account_knows_the_groups_of_children_that_run(processes: Processes) -> None:
     account = Account()
     ACCOUNT.set(account)

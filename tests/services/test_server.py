@@ -1,6 +1,9 @@
+import io
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -13,18 +16,30 @@ from gitaly._pb.server_pb2 import (
 )
 from gitaly.errors import Internal
 from gitaly.git import GitBinary, GitVersion
+from gitaly.observe.log import make_logger
+from gitaly.services.health import HealthServicer
+from gitaly.services.readiness import Check, Readiness
 from gitaly.services.server import ServerServicer
-from gitaly.storage import Blocking, Storages, ensure_filesystem_id, file_system_name
+from gitaly.storage import Blocking, Patrol, Storages, ensure_filesystem_id, file_system_name
 
 CALL: Any = None  # none of these calls looks at it
 OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n"
 NOT_OPENSSH = "failed to parse signing key: not an OpenSSH private key"
+NOTHING: Mapping[str, Check] = MappingProxyType({})
 BINARY = GitBinary("/usr/bin/git", GitVersion.parse("git version 2.39.5"))
 
 
-def servicer(storages: Storages, signing_key_path: str = "") -> ServerServicer:
+def servicer(
+    storages: Storages, signing_key_path: str = "", checks: Mapping[str, Check] = NOTHING
+) -> ServerServicer:
+    """Of a node that has not looked at its storages yet."""
+    patrol, blocking = Patrol(storages, make_logger(io.BytesIO())), Blocking()
     return ServerServicer(
-        storages, binary=BINARY, blocking=Blocking(), signing_key_path=signing_key_path
+        patrol,
+        readiness=Readiness(patrol, HealthServicer(), checks, blocking),
+        binary=BINARY,
+        blocking=blocking,
+        signing_key_path=signing_key_path,
     )
 
 

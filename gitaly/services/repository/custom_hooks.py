@@ -74,7 +74,7 @@ class CustomHooksServicer:
     ) -> None:
         with prefixed("getting first request"):
             first: SetRequest = await first_request(requests)
-        repository = self._storages.existing(first.repository)
+        repository = self._storages.changeable(first.repository)
         pieces = _upload(first.data, inputs(requests, "data"))
         await self._hook_store.replace(repository, pieces, self._voters.vote_of(call))
 

@@ -68,6 +68,6 @@ class RepositoryServicer:
     async def RemoveRepository(
         self, request: RemoveRepositoryRequest, call: Call
     ) -> RemoveRepositoryResponse:
-        repository = self._storages.existing(request.repository)
+        repository = self._storages.changeable(request.repository)
         await self._remover.remove(repository, vote=self._voters.vote_of(call))
         return RemoveRepositoryResponse()
