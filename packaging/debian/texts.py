@@ -64,7 +64,7 @@ def _require_explained(site_packages: Path, libraries: list[Mapping[str, Any]]) 
 
 
 def changelog_text(version: str, maintainer: str, epoch: int) -> str:
-    """The Debian changelog: what users notice is in the project's own, which the package has too."""
+    """The Debian changelog; what users notice is in the project's own."""
     date = format_datetime(datetime.fromtimestamp(epoch, UTC))
     return (
         f"gitaly ({version}) unstable; urgency=medium\n\n"

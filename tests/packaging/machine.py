@@ -79,7 +79,7 @@ def running_machine(work: Path, shared: Path) -> Iterator[Machine]:
     group = mount / f"gitaly-test-{os.getpid()}"
     group.mkdir()
     enter = 'echo $$ >"$0/cgroup.procs" && exec unshare -mpfuiCn --kill-child sh "$@"'
-    command = ["sh", "-c", enter, group, BOOT, work, shared]
+    command: list[str | Path] = ["sh", "-c", enter, group, BOOT, work, shared]
     with open(work.with_suffix(".log"), "wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
