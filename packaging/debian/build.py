@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -41,6 +41,8 @@ from {module} import {function}
 
 sys.exit({function}())
 """
+
+Command = Sequence[str | Path]
 
 
 class CannotBuild(Exception):
@@ -158,7 +160,8 @@ def _make_environment(plan: Plan, wheel: Path) -> None:
     (plan.home / "pyvenv.cfg").write_text(
         f"home = {plan.python.parent}\ninclude-system-site-packages = false\n"
     )
-    pip = [sys.executable, "-m", "pip", "--python", plan.home / "bin/python", "install", "--quiet"]
+    python = plan.home / "bin/python"
+    pip: Command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     rules = ["--no-deps", "--no-compile", "--only-binary", ":all:", "--disable-pip-version-check"]
     _run([*pip, *rules, "-r", ROOT / "requirements/run.txt", wheel])
     copyright_file = plan.stage / "usr/share/doc/gitaly/copyright"
@@ -167,7 +170,7 @@ def _make_environment(plan: Plan, wheel: Path) -> None:
     for name in NOTES_OF_PIP:
         for note in plan.site_packages.glob(f"*.dist-info/{name}"):
             note.unlink()
-    compileall = ["-I", "-m", "compileall", "-q", "-s", plan.stage, "-p", "/"]
+    compileall: Command = ["-I", "-m", "compileall", "-q", "-s", plan.stage, "-p", "/"]
     _run([plan.python, *compileall, "--invalidation-mode", "unchecked-hash", plan.site_packages])
 
 
@@ -263,7 +266,13 @@ def _set_times(plan: Plan) -> None:
 def _pack(plan: Plan, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(plan.epoch)}
-    options = ["--root-owner-group", f"-Z{plan.compression}", "--build", plan.stage, output]
+    options: Command = [
+        "--root-owner-group",
+        f"-Z{plan.compression}",
+        "--build",
+        plan.stage,
+        output,
+    ]
     _run(["dpkg-deb", *options], env=environment)
     (package,) = output.glob(f"gitaly_{plan.version}_*.deb")
     return package
@@ -288,7 +297,7 @@ def _compress(path: Path, text: str) -> None:
 
 
 def _run(
-    command: list[str | Path], cwd: Path | None = None, env: dict[str, str] | None = None
+    command: Command, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True, text=True)
 
