@@ -28,7 +28,7 @@ def copyright_text(site_packages: Path, bundled: Path) -> str:
     parts = [
         "/usr/lib/gitaly has the node itself (the Python package gitaly) and these Python packages,"
         "\neach as its authors publish it on https://pypi.org.",
-        *(_about(each) for each in found),
+        "\n".join(_about(each) for each in found),
         "Libraries inside binary packages of the above:",
         "\n".join(
             f"  {each['name']} (in {each['wheel']}): {each['licence']}" for each in libraries
@@ -45,7 +45,7 @@ def _about(distribution: Distribution) -> str:
     licence = metadata.get("license_expression") or metadata.get("license")
     if not licence:
         classifiers = [x for x in metadata.get("classifier", []) if x.startswith("License ::")]
-        licence = ", ".join(x.rpartition(" :: ")[2] for x in classifiers) or "see its files"
+        licence = ", ".join(x.rpartition(" :: ")[2] for x in classifiers) or "no licence is stated"
     return f"  {distribution.name} {distribution.version}: {str(licence).splitlines()[0]}"
 
 

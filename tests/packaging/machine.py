@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,8 +77,7 @@ def running_machine(work: Path, shared: Path) -> Iterator[Machine]:
     """`shared` is /mnt there. Everything that the machine writes elsewhere is gone at the end."""
     mount = cgroup2_mount()
     assert mount is not None
-    group = mount / f"gitaly-test-{os.getpid()}"
-    group.mkdir()
+    group = Path(tempfile.mkdtemp(prefix="gitaly-test-", dir=mount))
     enter = 'echo $$ >"$0/cgroup.procs" && exec unshare -mpfuiCn --kill-child sh "$@"'
     command: list[str | Path] = ["sh", "-c", enter, group, BOOT, work, shared]
     with open(work.with_suffix(".log"), "wb") as log:
