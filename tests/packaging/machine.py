@@ -14,7 +14,11 @@ from tests.e2e.node_process import wait_until
 
 BOOT: Final = Path(__file__).with_name("boot.sh")
 PROGRAMS: Final = ("/lib/systemd/systemd", "unshare", "nsenter", "chroot")
-ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
 SECONDS: Final = 100  # for one command
 
 

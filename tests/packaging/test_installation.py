@@ -82,7 +82,7 @@ def machine(tmp_path: Path, shared: Path) -> Iterator[Machine]:
 def install(machine: Machine) -> None:
     """As the page says, up to the first clone."""
     machine.run("\n".join(["cd /mnt", *commands("The package")[:1]]))
-    machine.run("\n".join(["cd /root", *commands("The package")[1:]]))
+    machine.run("\n".join(['cd "$(mktemp -d)"', *commands("The package")[1:]]))
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_custom_hooks_and_repositories_of_groups_work_inside_the_sandbox(
     installed: Machine,
 ) -> None:
     install_hook(installed, 'echo "$(id -un) $(mktemp) $(ulimit -n)"\ngrep NoNew /proc/self/status')
-    installed.run(f"git -C {HELLO} config core.sharedRepository group")
+    installed.run(f"runuser -u git -- git -C {HELLO} config core.sharedRepository group")
     said = installed.run(PUSH)
     assert re.search(r"remote: git /tmp/\S+ 1024\b", said), said
     assert "NoNewPrivs:\t1" in said
@@ -211,8 +211,8 @@ def test_removal_and_purge_leave_the_repositories(installed: Machine) -> None:
     installed.run(f"{purge} -y")
     assert installed.try_run("ls /etc/gitaly").returncode != 0
     assert installed.run(f"git -C {HELLO} -c safe.directory='*' log --format=%s") == "hello\n"
-    install(installed_again := installed)
-    assert "hello" in installed_again.run(f"{CLONE} copy 2>&1 && git -C copy log --format=%s")
+    install(installed)
+    assert "hello" in installed.run(f"{CLONE} copy 2>&1 && git -C copy log --format=%s")
 
 
 def test_a_node_is_installed_by_hand_as_the_page_says(machine: Machine) -> None:
