@@ -172,13 +172,16 @@ def _make_environment(plan: Plan, wheel: Path) -> None:
             note.unlink()
     compileall: Command = ["-I", "-m", "compileall", "-q", "-s", plan.stage, "-p", "/"]
     _run([plan.python, *compileall, "--invalidation-mode", "unchecked-hash", plan.site_packages])
+    for path in _files(plan.site_packages):  # wheels carry modes of the machines that made them
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _make_programs(plan: Plan, scripts: dict[str, str]) -> None:
     """The project's programs only, isolated from what users have in their environment."""
     for program in (plan.home / "bin").iterdir():
-        if program.name != "python":
-            program.unlink()
+        program.unlink()
+    python = os.path.relpath(plan.python, f"/{HOME}/bin")  # not before pip has used it
+    (plan.home / "bin/python").symlink_to(python)
     (plan.stage / "usr/bin").mkdir()
     for name, entry in scripts.items():
         module, _, function = entry.partition(":")
