@@ -189,16 +189,38 @@ def test_with_the_socket_unit_calls_wait_while_the_node_restarts(installed: Mach
     installed.run(f"{CLONE} woken 2>&1")
 
 
-def test_an_upgrade_keeps_what_is_ours_and_restarts_the_node(installed: Machine) -> None:
+def test_an_upgrade_keeps_what_is_ours_and_refuses_no_call(installed: Machine) -> None:
     before = main_pid(installed)
     token = installed.run("cat /etc/gitaly/token")
     installed.run("echo '# ours' >> /etc/gitaly/config.toml")
-    said = installed.run("dpkg -i /mnt/dist/*.deb")
-    assert "Setting up gitaly" in said
+    answers = installed.run(
+        'export GITALY_TOKEN="$(cat /etc/gitaly/token)"\n'
+        "(dpkg -i /mnt/dist/*.deb; touch /tmp/upgraded) > /tmp/said 2>&1 &\n"
+        "until [ -e /tmp/upgraded ]; do\n"
+        # the program itself is being replaced, so its own absence is no refusal
+        f"  git ls-remote -q {ADDRESS} 2>&1 || true\n"
+        "done\n"
+        f"git ls-remote -q {ADDRESS} && cat /tmp/said"
+    )
+    assert "Setting up gitaly" in answers
+    assert "refused" not in answers.lower()
+    assert "UNAVAILABLE" not in answers.upper()
     assert main_pid(installed) not in (0, before)
+    assert "Upgrade succeeded" in installed.run("journalctl -u gitaly")
     assert installed.run("tail -n 1 /etc/gitaly/config.toml") == "# ours\n"
     assert installed.run("cat /etc/gitaly/token") == token
     assert installed.run("stat -c '%a %U %G' /etc/gitaly/config.toml") == "640 root git\n"
+
+
+def test_an_upgrade_with_another_unit_restarts_the_node(installed: Machine) -> None:
+    before = main_pid(installed)
+    installed.run(
+        "sleep 1; sed -i s/WatchdogSec=30/WatchdogSec=31/ /lib/systemd/system/gitaly.service"
+    )
+    installed.run("dpkg -i /mnt/dist/*.deb")
+    assert main_pid(installed) not in (0, before)
+    assert "Upgrade succeeded" not in installed.run("journalctl -u gitaly")
+    assert installed.run("systemctl show -P WatchdogUSec gitaly") == "30s\n"
 
 
 def test_removal_and_purge_leave_the_repositories(installed: Machine) -> None:
