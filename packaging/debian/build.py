@@ -26,7 +26,7 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 HOME: Final = "usr/lib/gitaly"  # of the Python environment
 GIT: Final = "git (>= 1:2.39)"
-SCRIPTS: Final = ("postinst", "prerm", "postrm")
+SCRIPTS: Final = ("preinst", "postinst", "prerm", "postrm")
 CONFFILES: Final = ("/etc/gitaly/config.toml",)
 SOURCES: Final = ("gitaly", "proto", "pyproject.toml", "hatch_build.py", "README.md")
 GENERATED: Final = ("_pb", "_data", "__pycache__")

@@ -215,7 +215,8 @@ def test_an_upgrade_keeps_what_is_ours_and_refuses_no_call(installed: Machine) -
 def test_an_upgrade_with_another_unit_restarts_the_node(installed: Machine) -> None:
     before = main_pid(installed)
     installed.run(
-        "sleep 1; sed -i s/WatchdogSec=30/WatchdogSec=31/ /lib/systemd/system/gitaly.service"
+        "sed -i s/WatchdogSec=30/WatchdogSec=31/ /lib/systemd/system/gitaly.service\n"
+        "systemctl daemon-reload"
     )
     installed.run("dpkg -i /mnt/dist/*.deb")
     assert main_pid(installed) not in (0, before)

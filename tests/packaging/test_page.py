@@ -10,7 +10,7 @@ from tests.packaging.page import PAGE, commands, example
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "packaging/systemd/gitaly.service"
 # Settings of a unit that imply NoNewPrivileges=yes. Source: systemd.exec(5) of version 252.
-IMPLYING = [
+IMPLYING = {
     "DynamicUser",
     "LockPersonality",
     "MemoryDenyWriteExecute",
@@ -27,7 +27,7 @@ IMPLYING = [
     "SystemCallArchitectures",
     "SystemCallFilter",
     "SystemCallLog",
-]
+}
 
 
 def keys(text: str) -> set[str]:
@@ -41,7 +41,7 @@ def test_packages_and_wheels_are_named_as_they_are_built() -> None:
 
 
 def test_the_drop_in_for_hooks_takes_back_all_that_implies_no_new_privileges() -> None:
-    implying = keys(UNIT.read_text()) & set(IMPLYING)
+    implying = keys(UNIT.read_text()) & IMPLYING
     assert len(implying) >= 10
     assert keys(example("ini")) == implying | {"NoNewPrivileges", "CapabilityBoundingSet"}
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEBIAN = ROOT / "packaging/debian"
-SCRIPTS = ("postinst", "prerm", "postrm")
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 TOOLS = ("systemd-sysusers", "systemd-tmpfiles", "deb-systemd-helper")
 missing = [name for name in TOOLS if shutil.which(name) is None]
 
