@@ -5,7 +5,7 @@ WIRE ?= ../shared/wire/check_wire.py
 STAMP := .venv/.ready
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 
-.PHONY: setup run test lint check wire bench compare clean
+.PHONY: setup run test lint check wire bench compare deb clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy packaging/debian/build.py packaging/debian/texts.py
 
 wire: setup
 	@if [ -f $(WIRE) ]; then $(BIN)/python $(WIRE) proto; \
@@ -43,6 +44,12 @@ bench: setup
 compare: setup
 	@GITALY_REFERENCE="$(GITALY_REFERENCE)" GITALY_COMPARE_STORAGE="$(GITALY_COMPARE_STORAGE)" \
 		$(BIN)/python -m tests.compare
+
+# The package is for the distribution whose Python this is; its path appears in dist/.
+DEB_PYTHON ?= /usr/bin/python3
+
+deb: setup
+	@$(BIN)/python packaging/debian/build.py --output dist --python $(DEB_PYTHON)
 
 clean:
 	rm -rf .venv var dist build gitaly/_pb gitaly/linguist/_data .mypy_cache .ruff_cache .pytest_cache
