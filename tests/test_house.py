@@ -14,6 +14,7 @@ ROOMS = [
     "pack_setup",
     "client",
     "config",
+    "supervision",
     "services",
     "rpc",
     "hooks",
@@ -31,8 +32,10 @@ ROOMS = [
 COMPOSITION = {
     "hook_setup",
     "limiting",
+    "metrics_listener",
     "node",
     "pack_setup",
+    "remaining",
     "runtime_dir",
     "servicers",
     "serving",

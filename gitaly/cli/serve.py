@@ -6,24 +6,23 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Final
 
-import aiofiles
-
+from gitaly.cli.life import Life, Orders
 from gitaly.config import Config, ConfigError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
-
-PID_FILE: Final = "GITALY_PID_FILE"
-
-
-class CannotWritePidFile(NodeError):
-    """The file that GITALY_PID_FILE names cannot be written."""
+from gitaly.supervision import open_files
+from gitaly.supervision.supervision import Supervision
 
 
 def serve_file(path: str) -> int:
     """Run a node; the exit code: 0 after an orderly stop, 1 for everything else."""
+    try:
+        supervision = Supervision.begin(os.environ, os.getpid())
+    except NodeError as error:
+        print(f"failed to start Gitaly: {error}", file=sys.stderr)
+        return 1
     try:
         config = load(path)
         try:
@@ -36,13 +35,16 @@ def serve_file(path: str) -> int:
     except (NodeError, ValueError, KeyError) as error:
         text = f'failed to configure Gitaly: load config: config_path "{path}": {error}'
         print(text, file=sys.stderr)
+        supervision.failed(text)
+        supervision.close()
         return 1
-    return run(config, logger)
+    return run(config, logger, supervision)
 
 
 def run(
     config: Config,
     logger: Logger,
+    supervision: Supervision,
     on_ready: Callable[[Node], None] = lambda _: None,
     on_error: Callable[[NodeError], None] = lambda _: None,
 ) -> int:
@@ -50,61 +52,44 @@ def run(
     if sys.version_info < (3, 12):
         # 3.11 would start a thread for each child process; nothing of ours uses it, but others may
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+    supervision.program.name_process()
     try:
-        clean = asyncio.run(_serve(config, logger, on_ready))
+        clean = asyncio.run(_serve(config, logger, supervision, on_ready))
     except NodeError as error:
         logger.error("unclean Gitaly shutdown", error=str(error))
+        supervision.failed(str(error))
         on_error(error)
         return 1
+    finally:
+        supervision.close()
     if clean:
         logger.info("Gitaly shutdown")
     return 0 if clean else 1
 
 
-async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None]) -> bool:
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    received: list[str] = []
-    loop = asyncio.get_running_loop()
-
-    def signalled(number: signal.Signals) -> None:
-        received.append(SIGNAL_NAMES[number])
-        (hurry if stop.is_set() else stop).set()
-
-    for number in SIGNAL_NAMES:
-        loop.add_signal_handler(number, signalled, number)
-    async with running_node(config, logger) as node:
-        await _write_pid_file()
+async def _serve(
+    config: Config, logger: Logger, supervision: Supervision, on_ready: Callable[[Node], None]
+) -> bool:
+    orders = Orders()
+    _obey(orders, supervision)
+    files = open_files.raise_limit()
+    async with running_node(config, logger, supervision.birth(files)) as node:
+        open_files.announce(files, logger)
+        life = Life(node, config, supervision, orders, logger, open_files=files.inherited)
+        await life.begin()
         gc.freeze()  # what a start has made stays: no collection need look at it again
         logger.info("Started Gitaly")
         on_ready(node)
-        await stop.wait()
-        logger.info("[shutdown] stopping Gitaly", signal=received[0])
-        grace = config.graceful_restart_timeout.total_seconds()
-        logger.info("starting grace period", grace_seconds=grace)
-        clean = await node.serving.stop(grace, hurry)
-        if not clean:
-            why = "force shutdown" if hurry.is_set() else "wait: grace period expired"
-            error = f'received signal "{received[0]}": {why}'
-            logger.error("unclean Gitaly shutdown", error=error)
-        return clean
+        return await life.run()
 
 
-SIGNAL_NAMES: Final = {
-    signal.SIGTERM: "terminated",
-    signal.SIGINT: "interrupt",
-    signal.SIGHUP: "hangup",
-}
-
-
-async def _write_pid_file() -> None:
-    """For a wrapper that restarts us; readers see the old content or the new."""
-    path = os.environ.get(PID_FILE)
-    if not path:
-        return
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        async with aiofiles.open(temporary, "w") as file:
-            await file.write(str(os.getpid()))  # no newline: the wrapper does not expect one
-        os.rename(temporary, path)
-    except OSError as error:
-        raise CannotWritePidFile(f"{PID_FILE}: {path}: {error.strerror}") from error
+def _obey(orders: Orders, supervision: Supervision) -> None:
+    """Who sends which signal for what: docs/operating.md, "Signals"."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, orders.stopped_by, number)
+    loop.add_signal_handler(signal.SIGUSR1, orders.replaced)
+    if supervision.has_wrapper:
+        loop.add_signal_handler(signal.SIGHUP, orders.replaced)
+    else:
+        loop.add_signal_handler(signal.SIGHUP, orders.stopped_by, signal.SIGHUP)
