@@ -1,4 +1,4 @@
-"""Environment variables that a wrapper and the node agree on. Source: Gitaly, internal/bootstrap."""
+"""Environment variables that a wrapper and the node share. Source: Gitaly, internal/bootstrap."""
 
 from collections.abc import Mapping
 from typing import Final
