@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from gitaly.config import Config
+from gitaly.errors import NodeError
 from gitaly.node import Node
 from gitaly.observe.log import Logger
 from gitaly.supervision.heartbeat import beat
 from gitaly.supervision.pid_file import CannotWritePidFile, PidFile
+from gitaly.supervision.predecessor import Predecessor
 from gitaly.supervision.successor import NotReplaced, Successor
 from gitaly.supervision.supervision import Supervision
 from gitaly.tasks import background
@@ -25,6 +27,7 @@ SIGNAL_NAMES: Final = {
 REPORT_SECONDS: Final = 1  # between two lines of status while something ends
 # From the moment at which nobody accepts in the old process: clients wait meanwhile.
 TURN_SECONDS: Final = 15
+GIVE_BACK_SECONDS: Final = 3  # the old process does not wait for much longer
 
 
 class Orders:
@@ -78,12 +81,23 @@ class Life:
 
         Raises DoesNotAnswer, CannotWritePidFile, LostPredecessor.
         """
-        await self._serving.require_answers()
-        self._pid_file.write()
-        if self._predecessor is not None:
-            await self._predecessor.take_over()
+        try:
+            await self._serving.require_answers()
+            self._pid_file.write()
+            if self._predecessor is not None:
+                await self._predecessor.take_over()
+        except NodeError as error:
+            if self._predecessor is not None:
+                await self._give_back(self._predecessor, str(error))
+            raise
         self._serving.adopt()
         self._notifier.ready(self.status())
+
+    async def _give_back(self, predecessor: Predecessor, why: str) -> None:
+        """Have the old process accept again; whoever has come to us meanwhile is served."""
+        self._serving.pause()
+        predecessor.failed(why)
+        await self._serving.stop(GIVE_BACK_SECONDS, self._orders.hurry, is_passed_on=True)
 
     def status(self) -> str:
         """One line for `systemctl status`."""

@@ -15,7 +15,7 @@ from typing import Final, Self
 SOCKET: Final = "NOTIFY_SOCKET"
 WATCHDOG: Final = "WATCHDOG_USEC"
 WATCHDOG_OWNER: Final = "WATCHDOG_PID"
-PATIENCE_SECONDS: Final = 0.5  # for what must arrive, while systemd's queue is full
+PATIENCE_SECONDS: Final = 5  # for what must arrive, while systemd's queue is full
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 

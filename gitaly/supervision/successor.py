@@ -158,9 +158,13 @@ class Successor:
     async def __aexit__(self, *_: object) -> None:
         assert self._talk is not None
         assert self._ended is not None
-        if not self.has_taken_over:
+        if self.has_taken_over:
+            # The other end sees us gone when we are: with the process, and not before it has put
+            # its things in order.
+            self._talk.detach()
+        else:
             await self._stop(self._ended)
-        self._talk.close()
+            self._talk.close()
         if self._pidfd >= 0:  # it is its own now
             asyncio.get_running_loop().remove_reader(self._pidfd)
             os.close(self._pidfd)

@@ -2,11 +2,14 @@
 
 import json
 import os
+import queue
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,29 +43,41 @@ class Manager:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._messages: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._listening = threading.Thread(target=self._listen)  # or the kernel's queue gets full
+        self._listening.start()
+
+    def _listen(self) -> None:
+        while message := self._socket.recv(4096):
+            self._messages.put(parsed(message))
 
     def hear(self) -> dict[str, str]:
         """The next message, which must come."""
-        return parsed(self._socket.recv(4096))
+        return self._messages.get(timeout=PATIENCE_SECONDS)
 
     def hear_until(self, name: str, start: str = "") -> dict[str, str]:
         """The next message that has a variable, whose value begins so."""
-        while True:
-            message = self.hear()
-            if name in message and message[name].startswith(start):
-                return message
+        heard = []
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            heard.append(self.hear())
+            if name in heard[-1] and heard[-1][name].startswith(start):
+                return heard[-1]
+        raise AssertionError(f"no {name}={start} in {heard}")
 
     def pending(self) -> list[dict[str, str]]:
         """What was said and not heard yet."""
         found = []
-        while select.select([self._socket], [], [], 0)[0]:
+        while not self._messages.empty():
             found.append(self.hear())
         return found
 
     def close(self) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(self.path))
+        self._listening.join()
         self._socket.close()
 
 

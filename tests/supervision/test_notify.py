@@ -81,8 +81,9 @@ def test_a_process_that_was_replaced_says_nothing_more(manager: Manager) -> None
     notifier = Notifier(str(manager.path))
     notifier.succeeded_by(99)
     notifier.stopping("no longer")
+    Notifier(str(manager.path)).status("another")
     assert manager.hear() == {"MAINPID": "99"}
-    assert manager.pending() == []
+    assert manager.hear() == {"STATUS": "another"}
 
 
 # Signs of life
