@@ -1,9 +1,9 @@
 """A node at work: its servers and listeners from the first connection to the last call."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 from gitaly.errors import NodeError
@@ -26,7 +26,7 @@ IDLE_SECONDS: Final = 1
 CANCEL_SECONDS: Final = 10  # for calls that were told to stop
 PROBE_SECONDS: Final = 10  # for a listener to answer its own node
 NEWCOMER_SECONDS: Final = 5  # for a client that came just before a hand-over to begin
-LEAVE_SECONDS: Final = 0.1  # between the core's go-away and the end of those who watch our health
+PASS_ON_TICK_SECONDS: Final = 0.02
 
 
 class DoesNotAnswer(NodeError):
@@ -158,7 +158,7 @@ class Serving:
             listener.close(is_passed_on=is_passed_on)
         deadline = time.monotonic() + grace_seconds
         if is_passed_on:
-            await self._pass_on(hurry)
+            await self._pass_on(deadline, hurry)
         else:
             self._health.drain()
         for connection in self._external():
@@ -174,23 +174,38 @@ class Serving:
         self.connections.abort()
         return clean
 
-    async def _pass_on(self, hurry: asyncio.Event) -> None:
-        """Nobody who has reached us is sent away: the core goes on until all have begun."""
+    async def _pass_on(self, deadline: float, hurry: asyncio.Event) -> None:
+        """Nobody who has reached us is sent away: the core goes on until clients have no more
+        calls here, and begin none."""
         if self.metrics is not None:
             await self.metrics.aclose()  # from now on the successor's figures count
-        until = time.monotonic() + NEWCOMER_SECONDS
-        while (  # noqa: ASYNC110  # a moment, as a rule
-            not all(connection.is_identified for connection in self._external())
-            and time.monotonic() < until
-            and not hurry.is_set()
-        ):
-            await asyncio.sleep(0.01)
-        # The core accepts in the order in which our relays connect: when it answers this one, it
-        # has all those before.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NEWCOMER_SECONDS):
-                await is_serving(Door(where=self._core.path))
-        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._health.leave)
+        self._health.leave()
+        told: set[Connection] = set()
+        started, reported = time.monotonic(), -math.inf
+        idle_since = started
+        while time.monotonic() < deadline and not hurry.is_set():
+            now = time.monotonic()
+            external = self._external()
+            for connection in external:
+                if connection.relay is not None and connection not in told:
+                    told.add(connection)
+                    connection.relay.say_goodbye()
+            if now - reported >= REPORT_SECONDS:
+                self._report_running()
+                reported = now
+            if self._running or not all(connection in told for connection in external):
+                idle_since = now
+            is_late = now - started > NEWCOMER_SECONDS  # for who has said nothing yet
+            if not external or now - idle_since > IDLE_SECONDS:
+                return
+            if is_late:
+                self._dismiss_silent(external)
+            await asyncio.sleep(PASS_ON_TICK_SECONDS)
+
+    def _dismiss_silent(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            if not connection.is_identified:
+                connection.wire.abort()
 
     def _external(self) -> list[Connection]:
         return [connection for connection in self.connections if not connection.is_internal]
