@@ -27,6 +27,9 @@ CANCEL_SECONDS: Final = 10  # for calls that were told to stop
 PROBE_SECONDS: Final = 10  # for a listener to answer its own node
 NEWCOMER_SECONDS: Final = 5  # for a client that came just before a hand-over to begin
 PASS_ON_TICK_SECONDS: Final = 0.02
+# A client that was told goodbye closes its connection when it has read everything, however slowly.
+# Nobody waits for those that never do; the port is not ours any more.
+SLOW_READER_SECONDS: Final = 10
 
 
 class DoesNotAnswer(NodeError):
@@ -196,7 +199,7 @@ class Serving:
             if self._running or not all(connection in told for connection in external):
                 idle_since = now
             is_late = now - started > NEWCOMER_SECONDS  # for who has said nothing yet
-            if not external or now - idle_since > IDLE_SECONDS:
+            if not external or now - idle_since > SLOW_READER_SECONDS:
                 return
             if is_late:
                 self._dismiss_silent(external)

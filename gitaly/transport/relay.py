@@ -41,8 +41,9 @@ class _FromCore(_Direction):
         self._goodbye = Goodbye()
 
     def bytes_received(self, data: memoryview) -> None:
-        for piece in self._goodbye.pieces(data):
-            super().bytes_received(memoryview(piece))
+        self._target.write(self._goodbye.pieces(data))
+        if self._target.backlog > HIGH_WATER_BYTES:
+            self._source.pause_reading()
 
     def say_goodbye(self) -> None:
         frame = self._goodbye.ask()

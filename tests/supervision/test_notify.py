@@ -15,8 +15,8 @@ from gitaly.tasks import background
 from tests.e2e.clients import Way
 from tests.e2e.conftest import make_bare
 from tests.e2e.conversation import stalled_fetch
-from tests.e2e.node_process import children_of
 from tests.faults.nodes import ask_health
+from tests.git.support import children_of
 from tests.supervision.service import Manager, Service, parsed
 from tests.transport.wires import until
 

@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,20 +42,15 @@ def test_a_restart_under_load_fails_no_clone_and_refuses_no_connection(
         with slow_clones(node) as clones, load_on(node) as tallies:
             old = node.restart()
             # Others end soon: these three wait for their clients.
-            wait_until(lambda old=old: says_left(node, old, "3 clones left"), node.log())
-            before = [tally.good for tally in tallies]
+            wait_until(partial(says_left, node, old, "3 clones left"), "three to be left")
             with watched(old) as ended:
                 for clone in clones:
                     assert read_rest(clone) > 20 * MEGABYTE
                     clone.say(b"")
                     assert clone.ended() == (0, "")
                 assert ended()
-            wait_until(
-                lambda tallies=tallies, before=before: all(
-                    tally.good > earlier for tally, earlier in zip(tallies, before, strict=True)
-                ),
-                "every caller to be served by the new process",
-            )
+            before = [tally.good for tally in tallies]
+            wait_until(partial(have_gone_on, tallies, before), "all to be served by the new one")
         assert [tally.errors for tally in tallies] == [[]] * len(tallies)
         end = ["[graceful upgrade] stopped old Gitaly", "Gitaly shutdown"]
         assert node.messages(old)[-2:] == end
@@ -80,6 +76,10 @@ def load_on(node: Service) -> Iterator[list[Tally]]:
         calls += [stack.enter_context(kept_connection(target)) for target in targets]
         calls += [whole_program(node, listener, "small.git") for listener in ("tls", "unix")]
         yield [stack.enter_context(repeated(call)) for call in calls]
+
+
+def have_gone_on(tallies: list[Tally], before: list[int]) -> bool:
+    return all(tally.good > earlier for tally, earlier in zip(tallies, before, strict=True))
 
 
 def says_left(node: Service, pid: int, words: str) -> bool:
