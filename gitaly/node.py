@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +28,8 @@ from gitaly.git import (
 from gitaly.hook_setup import PushDecisions
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.limiting import Limiting
-from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
+from gitaly.metrics_listener import MetricsListener
+from gitaly.observe.endpoint import BuildInfo, make_registry
 from gitaly.observe.log import Logger
 from gitaly.observe.loop_lag import LoopLag
 from gitaly.pack_setup import intercepts_packs, make_pack_cache
@@ -63,6 +65,8 @@ from gitaly.serving import Serving
 from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
+from gitaly.supervision.birth import Birth
+from gitaly.supervision.inherited import Inheritance
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
 from gitaly.transport.backchannel import Backchannels
@@ -78,9 +82,13 @@ class Node:
 
     serving: Serving
     registry: CollectorRegistry
-    metrics_port: int | None  # where Prometheus finds it
     authenticator: Authenticator
     reloader: Reloader
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where Prometheus finds it."""
+        return self.serving.metrics.port if self.serving.metrics else None
 
     def port(self, kind: str) -> int:
         """The TCP port of the listener of a kind, "tcp" or "tls"."""
@@ -88,33 +96,38 @@ class Node:
 
 
 @asynccontextmanager
-async def running_node(config: Config, logger: Logger) -> AsyncIterator[Node]:
+async def running_node(
+    config: Config, logger: Logger, birth: Birth | None = None
+) -> AsyncIterator[Node]:
     """A node for the length of the block. It ends with the block, at once; to drain it, stop
     its `serving` before.
 
-    Raises NodeError with a text for the operator if it cannot start.
+    `birth`: what the process was given, if it is the node's alone. Raises NodeError with a text
+    for the operator if it cannot start.
     """
+    birth = birth or Birth()
     async with AsyncExitStack() as stack:
-        node = await _build(config, logger, stack)
+        node = await _build(config, logger, stack, birth)
         try:
-            await node.serving.start()
+            birth.sockets.settle()
+            await node.serving.start(birth.my_turn)
             yield node
         finally:
             await node.serving.stop(0, asyncio.Event())
 
 
-async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
+async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: Birth) -> Node:
     keep_inherited_descriptors()
     registry = make_registry()
     binary = find_git(config.git.bin_path, os.environ)
     registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
     announce(config, binary, logger)
-    place = await stack.enter_async_context(birthplace(config, registry, logger))
+    place = await stack.enter_async_context(birthplace(config, registry, logger, birth.open_files))
     git, processes = _git(config, binary, place, registry)
     runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
     internal_token = secrets.token_hex(32)  # of this process, for its hooks: it never rotates
     outfit = _outfit(runtime, internal_token)
-    upkeep = Upkeep(config.storages, logger)
+    upkeep = Upkeep(config.storages, logger, birth.alone)
     registry.register(upkeep.counter)
     registry.register(upkeep.patrol)
     await upkeep.prepare()
@@ -190,14 +203,18 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     certificate = ServedCertificate(config, registry, logger)
     listen = _listeners(connections, registry, logger)
-    listeners = [listen(endpoint, core) for endpoint in _endpoints(config, certificate)]
+    listeners = [
+        listen(endpoint, core) for endpoint in _endpoints(config, certificate, birth.sockets)
+    ]
     certificate.is_served_by([x for x in listeners if x.endpoint.kind == "tls"])
     internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
-    metrics_port = None
+    metrics = None
     if config.prometheus_listen_addr:
-        metrics_port = stack.enter_context(
-            metrics_endpoint(config.prometheus_listen_addr, registry)
+        inherited = birth.sockets.take("metrics", config.prometheus_listen_addr)
+        metrics = MetricsListener(
+            config.prometheus_listen_addr, registry, inherited.socket if inherited else None
         )
+        stack.push_async_callback(metrics.aclose)
     serving = Serving(
         listeners=listeners,
         internal=listen(internal, internal_core),
@@ -208,6 +225,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         health=health,
         processes=processes,
         logger=logger,
+        metrics=metrics,
     )
     parts = Parts(
         logger=logger,
@@ -224,13 +242,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         catfiles=catfiles,
     )
     reloader = Reloader(config, [*parts.takers()], registry, logger)
-    return Node(
-        serving=serving,
-        registry=registry,
-        metrics_port=metrics_port,
-        authenticator=authenticator,
-        reloader=reloader,
-    )
+    return Node(serving=serving, registry=registry, authenticator=authenticator, reloader=reloader)
 
 
 def _git(
@@ -306,14 +318,23 @@ def _policy(config: Config) -> AuthPolicy:
     return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
 
 
-def _endpoints(config: Config, certificate: ServedCertificate) -> Iterator[Endpoint]:
+def _endpoints(
+    config: Config, certificate: ServedCertificate, sockets: Inheritance
+) -> Iterator[Endpoint]:
+    def endpoint(kind: str, address: str, tls: ssl.SSLContext | None = None) -> Endpoint:
+        found = sockets.take(kind, address)
+        if found is None:
+            return Endpoint(kind=kind, address=address, tls=tls)
+        return Endpoint(
+            kind=kind, address=address, tls=tls, inherited=found.socket, is_kept=found.is_kept
+        )
+
     if config.socket_path:
-        yield Endpoint(kind="unix", address=config.socket_path)
+        yield endpoint("unix", config.socket_path)
     if config.listen_addr:
-        yield Endpoint(kind="tcp", address=config.listen_addr)
+        yield endpoint("tcp", config.listen_addr)
     if certificate.identity is not None:
-        context = certificate.identity.context
-        yield Endpoint(kind="tls", address=config.tls_listen_addr, tls=context)
+        yield endpoint("tls", config.tls_listen_addr, certificate.identity.context)
 
 
 def _listeners(

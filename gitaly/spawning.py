@@ -67,28 +67,29 @@ class Birthplace:
 
 @asynccontextmanager
 async def birthplace(
-    config: Config, registry: CollectorRegistry, logger: Logger
+    config: Config, registry: CollectorRegistry, logger: Logger, open_files: int | None = None
 ) -> AsyncIterator[Birthplace]:
     """Groups and spawners for the length of the block.
 
-    Raises CgroupsUnusable if groups are configured and don't work, unless `cgroups.required` is
-    false: then git runs where the node does, and the log says so.
+    `open_files`: the soft limit of what is born; None: the node's own. Raises CgroupsUnusable if
+    groups are configured and don't work, unless `cgroups.required` is false: then git runs where
+    the node does, and the log says so.
     """
     threads = Blocking()
     settings = settings_of(config)
     if settings.count == 0:
         if any((settings.parent != Resources(), settings.repository != Resources())):
             logger.warning(DISABLED)
-        yield Birthplace(spawner=PosixSpawner(), threads=threads)
+        yield Birthplace(spawner=PosixSpawner(open_files), threads=threads)
         return
     try:
         hierarchy = hierarchy_at(settings.mountpoint)
-        started = await start_groups(hierarchy, settings, registry, logger, threads)
+        started = await start_groups(hierarchy, settings, registry, logger, threads, open_files)
     except CgroupsUnusable as error:
         if settings.is_required:
             raise
         logger.error("cgroups don't work, git runs without limits", error=str(error))
-        yield Birthplace(spawner=PosixSpawner(), threads=threads)
+        yield Birthplace(spawner=PosixSpawner(open_files), threads=threads)
         return
     try:
         yield Birthplace(
@@ -123,6 +124,7 @@ async def start_groups(
     registry: CollectorRegistry,
     logger: Logger,
     threads: Blocking,
+    open_files: int | None = None,
 ) -> Started:
     """Where the configuration says; if that place won't do, below the node's own group.
 
@@ -132,11 +134,11 @@ async def start_groups(
     metrics = SpawnMetrics(registry)
     configured = Site(hierarchy=hierarchy, root=root)
     try:
-        started = await _start_at(configured, settings, metrics, logger, threads)
+        started = await _start_at(configured, settings, metrics, logger, threads, open_files)
     except PlaceUnusable as refusal:
         try:
             site = await threads.run(hierarchy.own_site, root, os.getpid())
-            started = await _start_at(site, settings, metrics, logger, threads)
+            started = await _start_at(site, settings, metrics, logger, threads, open_files)
         except CgroupsUnusable as error:
             text = f"{refusal}; nor can they be made below the node's own cgroup: {error}"
             raise CgroupsUnusable(text) from error
@@ -150,7 +152,12 @@ async def start_groups(
 
 
 async def _start_at(
-    site: Site, settings: Settings, metrics: SpawnMetrics, logger: Logger, threads: Blocking
+    site: Site,
+    settings: Settings,
+    metrics: SpawnMetrics,
+    logger: Logger,
+    threads: Blocking,
+    open_files: int | None,
 ) -> Started:
     settings = replace(settings, hierarchy_root=site.root)
     choice = Choice(settings, random.Random())  # noqa: S311  # it spreads load
@@ -165,7 +172,8 @@ async def _start_at(
     except BaseException:
         await threads.run(site.leave)
         raise
-    spawner = CgroupSpawner(groups, Inquests(groups, read, metrics, logger), metrics, threads)
+    inquests = Inquests(groups, read, metrics, logger)
+    spawner = CgroupSpawner(groups, inquests, metrics, threads, open_files=open_files)
     started = Started(site=site, groups=groups, spawner=spawner, threads=threads)
     try:
         spawner.start()

@@ -1,7 +1,7 @@
 """What a node does with its storages beside answering calls."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from gitaly.config import StorageConfig
@@ -24,15 +24,26 @@ class CannotPrepare(NodeError):
     """A storage cannot be made ready for work."""
 
 
+async def at_once() -> None:
+    """For a node that replaces nobody."""
+
+
 class Upkeep:
     """The storages of a node, their counters, and the brooms."""
 
-    def __init__(self, storages: Iterable[StorageConfig], logger: Logger) -> None:
+    def __init__(
+        self,
+        storages: Iterable[StorageConfig],
+        logger: Logger,
+        alone: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
+        """`alone`: comes back when no other process works for the calls of this node."""
         self.storages = Storages([(storage.name, storage.path) for storage in storages])
         self.blocking = Blocking()
         self.counter = RepositoryCounter()
         self.patrol = Patrol(self.storages, logger)
         self._logger = logger
+        self._alone = alone
 
     async def prepare(self) -> None:
         """Give each storage its identity, and look at each. Raises CannotPrepare."""
@@ -47,6 +58,7 @@ class Upkeep:
         """Count repositories once; sweep what was left over now, and every hour what gets old."""
         paths = self.storages.distinct_paths()
         await self.counter.count(paths, self.blocking, self._logger)
+        await self._alone()  # what a draining predecessor has in quarantine is no leftover
         await sweep_quarantines(paths, self.blocking, self._logger)
         while True:
             await sweep(paths, self.blocking, self._logger)

@@ -100,12 +100,14 @@ class CgroupSpawner:
         *,
         most: int = MOST_SPAWNERS,
         patience_seconds: float = PATIENCE_SECONDS,
+        open_files: int | None = None,
     ) -> None:
         self._groups = groups
         self._inquests = inquests
         self._metrics = metrics
         self._threads = threads
-        self._outside: Spawner = PosixSpawner()
+        self._open_files = open_files  # None: as the node itself
+        self._outside: Spawner = PosixSpawner(open_files)
         self._homes = groups.hierarchy.homes
         self._patience_seconds = patience_seconds
         self._crew: Crew[SpawnerProcess] = Crew(
@@ -238,7 +240,9 @@ class CgroupSpawner:
                 request.child.set_exception(error)
 
     def _add_worker(self) -> None:
-        process = SpawnerProcess(self._homes, reaped=self._reaped, lost=self._lost)
+        process = SpawnerProcess(
+            self._homes, reaped=self._reaped, lost=self._lost, open_files=self._open_files
+        )
         self._workers[process] = Worker(process)
         self._crew.add(self._workers[process])
 

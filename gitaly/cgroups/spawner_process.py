@@ -103,6 +103,7 @@ class SpawnerProcess:
         *,
         reaped: Callable[["SpawnerProcess", Descendant], None],
         lost: Callable[["SpawnerProcess"], None],
+        open_files: int | None = None,
     ) -> None:
         """Starts it; it is ready after 10 ms, and may be given work before. Raises OSError."""
         self._reaped = reaped
@@ -115,7 +116,7 @@ class SpawnerProcess:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.setblocking(False)
-            self._process = _start(theirs.fileno(), homes)
+            self._process = _start(theirs.fileno(), homes, open_files)
         except BaseException:
             self._socket.close()
             raise
@@ -235,7 +236,7 @@ class SpawnerProcess:
         self.close()
 
 
-def _start(fd: int, homes: tuple[str, ...]) -> OwnChild:
+def _start(fd: int, homes: tuple[str, ...], open_files: int | None) -> OwnChild:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         return OwnChild(
@@ -246,7 +247,8 @@ def _start(fd: int, homes: tuple[str, ...]) -> OwnChild:
                     stdin=fd,
                     stdout=nowhere,
                     stderr=nowhere,
-                )
+                ),
+                open_files,
             )
         )
     finally:

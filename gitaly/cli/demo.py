@@ -11,6 +11,7 @@ from gitaly.config import ConfigError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node
 from gitaly.observe.log import make_logger
+from gitaly.supervision.supervision import Supervision
 
 ADDRESS: Final = "127.0.0.1:8075"  # or GITALY_DEMO_ADDRESS
 METRICS: Final = "127.0.0.1:9236"  # or GITALY_DEMO_METRICS_ADDRESS
@@ -50,6 +51,7 @@ def serve_demo(directory: str) -> int:
     metrics = os.environ.get("GITALY_DEMO_METRICS_ADDRESS", METRICS)
     path = os.path.join(directory, "config.toml")
     try:
+        supervision = Supervision.begin(os.environ, os.getpid())
         _furnish(directory, path, address, metrics)
         config = load(path)
         require_startable(config)
@@ -76,7 +78,8 @@ def serve_demo(directory: str) -> int:
 
     log_path = os.path.join(directory, "gitaly.log")
     with open(log_path, "ab", buffering=0) as log:
-        code = run(config, make_logger(log, format="text"), on_ready=say, on_error=complain)
+        logger = make_logger(log, format="text")
+        code = run(config, logger, supervision, on_ready=say, on_error=complain)
     if code:
         print(f"gitaly demo: the node did not end well, see {log_path}", file=sys.stderr)
     return code

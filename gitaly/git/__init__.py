@@ -74,6 +74,7 @@ from gitaly.git.spawner import (
     Spawner,
     StoppedByLimit,
     keep_inherited_descriptors,
+    limit_open_files,
     posix_spawn,
 )
 from gitaly.git.stdio import DEVNULL, PIPE, STDOUT
@@ -182,6 +183,7 @@ __all__ = [
     "is_valid_reference_name",
     "keep_inherited_descriptors",
     "last_commits",
+    "limit_open_files",
     "merge_base",
     "named_alternates",
     "objects_size",

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from resource import struct_rusage
+from resource import RLIMIT_NOFILE, prlimit, struct_rusage
 from typing import Final, Protocol
 
 from gitaly.errors import NodeError, ResourceExhausted
@@ -98,9 +98,13 @@ class PosixSpawner:
     it runs on the event loop, which bounds it by itself: one child is born at a time.
     """
 
+    def __init__(self, open_files: int | None = None) -> None:
+        """`open_files`: the children's soft limit; None: the node's."""
+        self._open_files = open_files
+
     async def spawn(self, launch: Launch) -> Born:
         """Start it. Raises OSError if the program cannot be executed."""
-        pid = posix_spawn(launch)
+        pid = posix_spawn(launch, self._open_files)
         if launch.name in BULKY:
             give_way(pid)
         return OwnChild(pid, spares_others=launch.spares_others)
@@ -149,15 +153,17 @@ class OwnChild:
         ended(End(status, usage))
 
 
-def posix_spawn(launch: Launch) -> int:
+def posix_spawn(launch: Launch, open_files: int | None = None) -> int:
     """Start the program in a process group of its own and return its pid. For any thread.
+
+    `open_files`: its soft limit, which also what it starts will have.
 
     Raises OSError, and ValueError for descriptors that the placing of others would overwrite.
     """
     standard = (launch.stdin, launch.stdout, launch.stderr)
     if any(fd < 3 and fd != place for place, fd in enumerate(standard)):
         raise ValueError("a standard descriptor of the node can only be passed on in its place")
-    return os.posix_spawn(
+    pid = os.posix_spawn(
         launch.argv[0],
         list(launch.argv),
         launch.env,
@@ -166,6 +172,16 @@ def posix_spawn(launch: Launch) -> int:
         setsigmask=(),
         setsigdef=DEFAULTED_SIGNALS,
     )
+    if open_files is not None:
+        limit_open_files(pid, open_files)
+    return pid
+
+
+def limit_open_files(pid: int, soft: int) -> None:
+    """Set the soft limit of a child that has just been started; costs a microsecond or two."""
+    with suppress(OSError, ValueError):  # it has ended already
+        _, hard = prlimit(pid, RLIMIT_NOFILE)
+        prlimit(pid, RLIMIT_NOFILE, (min(soft, hard), hard))
 
 
 def give_way(pid: int) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from grpc_health.v1 import health_pb2
 
-from gitaly.errors import NotFound
+from gitaly.errors import NotFound, Unavailable
 from gitaly.rpc import Call
 
 SERVING: Final = health_pb2.HealthCheckResponse.SERVING
@@ -30,6 +30,7 @@ class HealthServicer:
 
     def __init__(self) -> None:
         self.is_draining = False
+        self._has_left = False
         self._can_read = True
         self._storages: dict[str, bool] = {}
         self._changed = asyncio.Event()  # of this state; the next one has another
@@ -37,6 +38,12 @@ class HealthServicer:
     def drain(self) -> None:
         """From now on the node is not serving: proxies send their calls elsewhere."""
         self.is_draining = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Another process serves from now on: the node as a whole still does, and who watches it
+        must watch there."""
+        self._has_left = True
         self._wake()
 
     def storages_are(self, healthy: Mapping[str, bool], *, can_read: bool) -> None:
@@ -76,11 +83,13 @@ class HealthServicer:
     async def Watch(
         self, request: health_pb2.HealthCheckRequest, _: Call
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
+        """Raises Unavailable once this process has been replaced."""
         told = None
-        while True:  # until the client has seen enough
+        while not self._has_left:  # or until the client has seen enough
             changed = self._changed
             status = self._statuses().get(request.service, SERVICE_UNKNOWN)
             if status != told:
                 told = status
                 yield health_pb2.HealthCheckResponse(status=status)
             await changed.wait()
+        raise Unavailable("the node was restarted: watch the process that serves now")

@@ -25,7 +25,18 @@ class Accepting:
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._is_paused = False
         self._loop.add_reader(listening.fileno(), self._accept)
+
+    def pause(self) -> None:
+        """Accept nobody for the moment: who comes waits in the kernel's queue."""
+        self._is_paused = True
+        self._loop.remove_reader(self.socket.fileno())
+
+    def resume(self) -> None:
+        """Accept again, those first who have waited."""
+        self._is_paused = False
+        self._go_on()
 
     def close(self) -> None:
         """Accept nothing more; what is accepted goes on."""
@@ -35,7 +46,7 @@ class Accepting:
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_WAKE):
-            if self._is_closed:
+            if self._is_closed or self._is_paused:
                 return
             try:
                 accepted, address = self.socket.accept()
@@ -50,5 +61,5 @@ class Accepting:
             self._on_accept(accepted, address)
 
     def _go_on(self) -> None:
-        if not self._is_closed:
+        if not self._is_closed and not self._is_paused:
             self._loop.add_reader(self.socket.fileno(), self._accept)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gitaly.transport.mux import MuxSession
+from gitaly.transport.relay import Relay
 from gitaly.transport.tls_wire import TransportWire
 from gitaly.transport.wire import SocketWire
 
@@ -22,6 +23,7 @@ class Connection:
     wire: SocketWire | TransportWire
     is_identified: bool = False  # it is carried to the gRPC core
     session: MuxSession | None = None  # None: plain gRPC
+    relay: Relay | None = None  # once it is identified
     core_name: str = ""  # what the gRPC core calls its end of our relay
     at_end: list[Callable[[], None]] = field(default_factory=list)  # called once it is gone
 

@@ -24,6 +24,8 @@ class Endpoint:
     address: str  # "host:port", or the path of a socket
     tls: ssl.SSLContext | None = None
     is_internal: bool = False  # for hooks of our own git children
+    inherited: socket.socket | None = None  # it listens there already
+    is_kept: bool = False  # somebody else has the inherited socket, too: its path stays
 
 
 class Listener:
@@ -50,6 +52,7 @@ class Listener:
         )
         self._on_accept = on_accept
         self._logger = logger
+        self._listening: socket.socket | None = endpoint.inherited
         self._accepting: Accepting | None = None
         self._identity: tuple[int, int] | None = None
 
@@ -60,33 +63,63 @@ class Listener:
     @property
     def port(self) -> int:
         """The TCP port that is listened on; useful where port 0 was asked for."""
-        assert self._accepting is not None
-        return int(self._accepting.socket.getsockname()[1])
+        return int(self.listening.getsockname()[1])
+
+    @property
+    def listening(self) -> socket.socket:
+        """What listens, once it is bound."""
+        assert self._listening is not None
+        return self._listening
 
     def open(self) -> None:
-        """Listen. Raises CannotListen."""
+        """Listen, and accept whoever comes. Raises CannotListen."""
+        self.bind()
+        self.accept()
+
+    def bind(self) -> None:
+        """Listen; who comes waits until `accept`. Raises CannotListen."""
         address = self.endpoint.address
         try:
-            if self.endpoint.kind == "unix":
-                listening = listen_on_path(address)
-                self._identity = _identity(address)
-            else:
-                listening = listen_on_port(address)
+            if self._listening is None:
+                is_path = self.endpoint.kind == "unix"
+                self._listening = listen_on_path(address) if is_path else listen_on_port(address)
+            if self.endpoint.inherited is None:
+                self.own_path()
         except OSError as error:
             raise CannotListen(f"listen on {address}: {error.strerror or error}") from error
-        self._accepting = Accepting(listening, self._begin, self._cannot_accept)
         self._logger.info("listening at address", address=address, schema=self.endpoint.kind)
 
-    def close(self) -> None:
-        """Accept nothing more; what is accepted goes on. The socket's path is removed."""
+    def own_path(self) -> None:
+        """The path of a unix socket is ours to remove: we have made it, or taken it over."""
+        if self.endpoint.kind == "unix" and not self.endpoint.is_kept:
+            with contextlib.suppress(OSError):  # somebody has removed it already
+                self._identity = _identity(self.endpoint.address)
+
+    def accept(self) -> None:
+        """Accept whoever comes, and has come since `bind` or `pause`."""
         if self._accepting is None:
-            return
-        self._accepting.close()
-        self._accepting = None
-        if self.endpoint.kind == "unix":
+            self._accepting = Accepting(self.listening, self._begin, self._cannot_accept)
+        else:
+            self._accepting.resume()
+
+    def pause(self) -> None:
+        """Accept nobody until `accept`, and refuse nobody."""
+        if self._accepting is not None:
+            self._accepting.pause()
+
+    def close(self, *, is_passed_on: bool = False) -> None:
+        """Accept nothing more; what is accepted goes on. The socket's path is removed, unless
+        another process goes on to listen there."""
+        if self._accepting is not None:
+            self._accepting.close()
+        elif self._listening is not None:
+            self._listening.close()
+        self._accepting, self._listening = None, None
+        if self._identity is not None and not is_passed_on:
             with contextlib.suppress(OSError):
-                if _identity(self.endpoint.address) == self._identity:  # a successor's stays
+                if _identity(self.endpoint.address) == self._identity:  # a stranger's stays
                     os.unlink(self.endpoint.address)
+        self._identity = None
 
     def _cannot_accept(self, error: OSError) -> None:
         self._logger.error("cannot accept a connection", error=str(error))

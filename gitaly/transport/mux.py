@@ -60,6 +60,15 @@ class MuxStream:
         return bool(self._waiting)
 
     @property
+    def is_told_to_the_end(self) -> bool:
+        """Whether all that the peer has to say is here, and somebody has still to read it.
+
+        At a client the end of the connection need not take it away: a node that is replaced has
+        nothing else to say, and closes, while the client still writes out a clone.
+        """
+        return self._peer_finished and not self._finishing
+
+    @property
     def is_lost(self) -> bool:
         """Whether the stream or its session is over."""
         return self._lost
@@ -189,6 +198,7 @@ class MuxSession:
     ) -> None:
         self.wire = wire
         self._core = Session(is_client, limits)
+        self._is_client = is_client
         self._streams: dict[Stream, MuxStream] = {}
         self._on_stream = on_stream  # the peer has opened a stream: accept() or abort() it
         self._on_end = on_end
@@ -336,7 +346,10 @@ class MuxSession:
         self._lost = True
         streams, self._streams = list(self._streams.values()), {}
         for mux in streams:
-            mux.lost(error or ConnectionResetError("session shutdown"))
+            if self._is_client and mux.is_told_to_the_end:
+                mux.closed()
+            else:
+                mux.lost(error or ConnectionResetError("session shutdown"))
         self._on_end(error)
 
     def _flush(self) -> None:

@@ -108,6 +108,7 @@ class Newcomer:
             return False
         self._timer.cancel()  # from here on the core is as impatient as we are
         self._connection.is_identified = True
+        self._connection.relay = relay
         relay.couple(near, self._reception.connections.carrier(far), seen)
         return True
 

@@ -111,6 +111,31 @@ async def test_unread_bytes_can_be_read_after_both_sides_have_finished() -> None
         assert notes.data == b"last words"
 
 
+async def test_the_end_of_the_connection_takes_nothing_from_a_client_that_reads_slowly() -> None:
+    async with two_sides() as (node, client):
+        stream = node.session.open_stream(Notes())
+        stream.write([bytes(1000)])
+        stream.finish()
+        reader, notes = await client.stream()
+        node.session.finish()
+        await until(lambda: client.session.is_lost)
+        assert notes.data == b""
+        reader.resume_reading()
+        await notes.until_said("lost")
+        assert notes.data == bytes(1000)
+        assert "eof" in notes.said
+
+
+async def test_the_end_of_the_connection_is_an_error_where_the_peer_had_not_finished() -> None:
+    async with two_sides() as (node, client):
+        stream = node.session.open_stream(Notes())
+        stream.write([bytes(1000)])
+        _, notes = await client.stream()
+        node.session.close()
+        await notes.until_said("lost")
+        assert isinstance(notes.error, ConnectionError)
+
+
 async def test_after_finish_what_the_peer_says_is_dropped() -> None:
     async with two_sides() as (node, client):
         stream = node.session.open_stream(Notes())

@@ -1,0 +1,1 @@
+"""The node and whoever looks after its process: systemd, a wrapper, its predecessor."""
