@@ -94,9 +94,10 @@ def test_the_manager_hears_of_the_new_process_and_what_the_old_one_still_does(
     make_bare(node, "r.git", source=big)
     with stalled_fetch(Way(node=node, repository="r.git")) as talk:
         old = node.restart()
-        main = manager.hear_until("MAINPID", str(node.pid))  # from the old one, which may go then
-        assert main == {"MAINPID": str(node.pid)}
-        assert manager.hear_until("READY")["MAINPID"] == str(node.pid)
+        # From both, in any order: the old one may go then, and the new one serves.
+        said = [manager.hear_until("MAINPID", str(node.pid)) for _ in range(2)]
+        assert {"MAINPID": str(node.pid)} in said
+        assert [message["READY"] for message in said if "READY" in message] == ["1"]
         status = f"Serving on unix, tcp; no calls running; process {old} before it: 1 clone left"
         assert manager.hear_until("STATUS", status)["WATCHDOG"] == "1"
         with watched(old) as ended:
