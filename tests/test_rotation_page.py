@@ -73,7 +73,7 @@ async def test_the_procedures_of_the_page_in_their_order(tmp_path: Path) -> None
             operator, now = Operator(asked), GUIDE.replace("[5m]", SOON)
             await operator.sees(GUIDE, ("true", "server disabled authentication"))
             assert await operator.rows(NOT_ENFORCED) == {}  # 0 is the value that it looks for
-            assert len(await asyncio.to_thread(asked.result, NOT_ENFORCED)) == 1
+            assert len(await asyncio.to_thread(asked.results, NOT_ENFORCED)) == 1
 
             # a token, and nobody is refused
             reload(served, BEGINNING)
@@ -85,7 +85,7 @@ async def test_the_procedures_of_the_page_in_their_order(tmp_path: Path) -> None
             # enforced
             reload(served, BEGINNING.replace("transitioning = true", ""))
             await operator.sees(now, ("true", "ok"))
-            assert await asyncio.to_thread(asked.result, NOT_ENFORCED) == []
+            assert await asyncio.to_thread(asked.results, NOT_ENFORCED) == []
 
             # both tokens, and the clients change
             reload(served, BOTH)
