@@ -25,6 +25,7 @@ from gitaly.limits import (
     Watch,
 )
 from gitaly.observe.log import Logger
+from gitaly.observe.snapshot import QueueState
 from gitaly.tasks import background
 
 REPLICATE: Final = "/gitaly.RepositoryService/ReplicateRepository"
@@ -46,6 +47,11 @@ class Limiting:
         metrics = LimitMetrics(registry, config.prometheus.grpc_latency_buckets)
         self.methods: Mapping[str, MethodLimits] = dict(self._methods(metrics))
         self.pack_objects = PackObjectsLimiter(self._pack_objects(metrics))
+
+    def state(self) -> tuple[QueueState, ...]:
+        """Every queue at this moment, for any thread."""
+        tables = [*self.methods.values(), self.pack_objects.limits]
+        return tuple(limiter.state() for limits in tables for limiter in limits)
 
     def warn_of_unknown(self, methods: Container[str]) -> None:
         """Tell the operator of tables about methods that the node does not have: misspelt ones."""
