@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter
 
+from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
@@ -25,9 +26,13 @@ from gitaly.git import (
 )
 from gitaly.hook_setup import make_manager
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
+from gitaly.inspection import Inspection, Subjects, unchanging
 from gitaly.limiting import Limiting
-from gitaly.observe.endpoint import BuildInfo, make_registry, metrics_endpoint
+from gitaly.observe.endpoint import NO_PAGES, BuildInfo, make_registry, metrics_endpoint
 from gitaly.observe.log import Logger
+from gitaly.observe.pages import json_page, status_pages
+from gitaly.observe.refusals import Refusals
+from gitaly.observe.serving import status_socket
 from gitaly.pack_setup import make_pack_cache
 from gitaly.rpc import (
     Authenticator,
@@ -72,6 +77,7 @@ class Node:
     """A node that serves."""
 
     serving: Serving
+    inspection: Inspection
     registry: CollectorRegistry
     metrics_port: int | None  # where Prometheus finds it
 
@@ -113,6 +119,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
+    refusals = Refusals()
     limiting = Limiting(config, registry, logger)
     cache = await stack.enter_async_context(
         make_pack_cache(
@@ -155,7 +162,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     contract = node_services()
     methods = [*(method for service in contract.values() for method in service), *_standard()]
     limiting.warn_of_unknown({method.path for method in methods})
-    steps = _steps(config, methods, running, limiting, reads, registry, logger)
+    steps = _steps(config, methods, running, limiting, reads, refusals, registry, logger)
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
@@ -173,11 +180,6 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     listen = _listeners(connections, registry, logger)
     internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
-    metrics_port = None
-    if config.prometheus_listen_addr:
-        metrics_port = stack.enter_context(
-            metrics_endpoint(config.prometheus_listen_addr, registry)
-        )
     serving = Serving(
         listeners=[listen(endpoint, core) for endpoint in _endpoints(config, runtime)],
         internal=listen(internal, internal_core),
@@ -189,7 +191,31 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
         processes=processes,
         logger=logger,
     )
-    return Node(serving=serving, registry=registry, metrics_port=metrics_port)
+    inspection = Inspection(
+        Subjects(
+            node=unchanging(config, binary),
+            state=lambda: "draining" if serving.is_stopped else "serving",
+            storages=list(upkeep.storages),
+            running=running,
+            connections=lambda: len(connections),
+            limiting=limiting,
+            groups=place.groups,
+            spawner=place.spawner if isinstance(place.spawner, CgroupSpawner) else None,
+            cache=cache,
+            processes=processes,
+            refusals=refusals,
+        )
+    )
+    stack.enter_context(status_socket(runtime.socket("status"), json_page(inspection.snapshot)))
+    metrics_port = None
+    if config.prometheus_listen_addr:
+        pages = status_pages(inspection.snapshot) if config.prometheus.status_page else NO_PAGES
+        metrics_port = stack.enter_context(
+            metrics_endpoint(config.prometheus_listen_addr, registry, pages)
+        )
+    return Node(
+        serving=serving, inspection=inspection, registry=registry, metrics_port=metrics_port
+    )
 
 
 def _git(
@@ -223,6 +249,7 @@ def _steps(
     running: set[Call],
     limiting: Limiting,
     reads: RunningReads | None,
+    refusals: Refusals,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Steps:
@@ -234,6 +261,7 @@ def _steps(
         logger=logger,
         limits=limiting.methods,
         reads=reads,
+        refusals=refusals,
     )
 
 

@@ -47,6 +47,11 @@ class Serving:
         self._logger = logger
         self._is_stopped = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has begun to stop: it takes no new calls."""
+        return self._is_stopped
+
     async def start(self) -> None:
         """Serve on every address. Raises CannotListen; then nothing is left open."""
         await self._core.start()

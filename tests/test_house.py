@@ -30,6 +30,7 @@ ROOMS = [
 # One room, which knows everybody.
 COMPOSITION = {
     "hook_setup",
+    "inspection",
     "limiting",
     "node",
     "pack_setup",
@@ -38,6 +39,7 @@ COMPOSITION = {
     "serving",
     "spawning",
     "start_log",
+    "state_dump",
     "tls",
     "upkeep",
 }

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 import aiofiles
@@ -14,6 +15,7 @@ from gitaly.config import Config, ConfigError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
+from gitaly.state_dump import StateDump
 
 PID_FILE: Final = "GITALY_PID_FILE"
 
@@ -72,7 +74,10 @@ async def _serve(config: Config, logger: Logger, on_ready: Callable[[Node], None
 
     for number in SIGNAL_NAMES:
         loop.add_signal_handler(number, signalled, number)
-    async with running_node(config, logger) as node:
+    async with AsyncExitStack() as stack:
+        dump = stack.enter_context(StateDump(logger))
+        node = await stack.enter_async_context(running_node(config, logger))
+        dump.inspection = node.inspection
         await _write_pid_file()
         gc.freeze()  # what a start has made stays: no collection need look at it again
         logger.info("Started Gitaly")

@@ -1,8 +1,11 @@
 """The metrics endpoint: plain HTTP for Prometheus, served by threads of its own."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
+from types import MappingProxyType
+from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -10,12 +13,14 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gitaly.errors import NodeError
+from gitaly.observe.serving import Pages, Server
+
+NO_PAGES: Final[Pages] = MappingProxyType({})
 
 
 class CannotServeMetrics(NodeError):
@@ -50,24 +55,34 @@ def make_registry() -> CollectorRegistry:
 
 
 @contextlib.contextmanager
-def metrics_endpoint(address: str, registry: CollectorRegistry) -> Iterator[int]:
-    """Serve /metrics on "host:port" for the length of the block; gives the port.
+def metrics_endpoint(
+    address: str, registry: CollectorRegistry, pages: Pages = NO_PAGES
+) -> Iterator[int]:
+    """Serve /metrics on "host:port" for the length of the block, and pages; gives the port.
 
     Raises CannotServeMetrics.
     """
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise CannotServeMetrics(f'listen on {address}: "{port}" is not a port')
-    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # as asked for
     try:
-        server, thread = start_http_server(
-            int(port), addr=host.strip("[]") or everywhere, registry=registry
-        )
+        listening = _listen(host.strip("[]"), int(port))
     except OSError as error:
-        raise CannotServeMetrics(f"listen on {address}: {error.strerror}") from error
+        is_name = isinstance(error, socket.gaierror)
+        text = error.strerror if is_name else os.strerror(error.errno or 0)
+        raise CannotServeMetrics(f"listen on {address}: {text}") from error
+    server = Server(listening, pages, registry)
     try:
-        yield server.server_port
+        yield listening.getsockname()[1]
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; on every address if there is no host. Raises OSError."""
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    [(family, _, _, _, place), *_] = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return socket.create_server(place, family=family)
