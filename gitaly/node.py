@@ -48,7 +48,7 @@ from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
-from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.runtime_dir import STATUS, RuntimeDirectory
 from gitaly.servicers import Means, make_servicers
 from gitaly.services.health import HealthServicer
 from gitaly.services.hook_calls import HookCalls
@@ -206,7 +206,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack) -> Node:
             refusals=refusals,
         )
     )
-    stack.enter_context(status_socket(runtime.socket("status"), json_page(inspection.snapshot)))
+    stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
     metrics_port = None
     if config.prometheus_listen_addr:
         pages = status_pages(inspection.snapshot) if config.prometheus.status_page else NO_PAGES

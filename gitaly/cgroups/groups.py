@@ -106,6 +106,11 @@ class Groups:
     def name_for(self, key: str) -> str:
         """The group of "<storage name>/<relative path>", in which a child is about to be born."""
         name = self._choice.of(key)
+        if key:
+            self._remember(name, key)
+        return name
+
+    def _remember(self, name: str, key: str) -> None:
         seen = self._seen.get(name)
         if seen is None:
             seen = self._seen[name] = {}
@@ -114,7 +119,6 @@ class Groups:
         elif len(seen) >= MOST_SEEN:
             del seen[next(iter(seen))]
         seen[key] = None
-        return name
 
     def seen(self, name: str) -> list[str]:
         """Whose git was born in a group, the last one last. For any thread."""
