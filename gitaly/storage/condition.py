@@ -4,6 +4,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,8 +73,9 @@ def _judged(path: str, status: os.statvfs_result) -> tuple[str, str]:
 class Watchman:
     """Looks at one storage from a thread of its own, and does not wait for a disk that hangs."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, look: Callable[[str], Condition] = condition) -> None:
         self._path = path
+        self._condition = look
         self._lock = threading.Lock()
         self._look: _Look | None = None
 
@@ -81,7 +83,7 @@ class Watchman:
         """Begin to look, unless the last look has not ended yet. For any thread."""
         with self._lock:
             if self._look is None or self._look.found is not None:
-                self._look = _Look(self._path)
+                self._look = _Look(self._path, self._condition)
 
     def found(self, patience_seconds: float) -> Condition:
         """What there is to see; waits so long at most. Call `start` before."""
@@ -95,14 +97,15 @@ class Watchman:
 
 
 class _Look:
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, look: Callable[[str], Condition]) -> None:
         self.since = time.monotonic()
         self.found: Condition | None = None
         self.is_over = threading.Event()
         self._path = path
+        self._condition = look
         # A daemon: a disk that never answers must not keep the node from ending.
         threading.Thread(target=self._run, name="storage-watch", daemon=True).start()
 
     def _run(self) -> None:
-        self.found = condition(self._path)
+        self.found = self._condition(self._path)
         self.is_over.set()
