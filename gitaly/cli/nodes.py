@@ -67,7 +67,7 @@ def _ask(path: str, patience_seconds: float) -> Process:
             " gets no CPU, or is held by code in C; gdb or py-spy can look into it"
         )
     except PermissionError:
-        problem = f"process {pid} may not be asked: run this as {_owner(pid)} or as root"
+        problem = f"process {pid} may not be asked: run this as {_who_may(pid)}"
     except (FileNotFoundError, ConnectionRefusedError):
         problem = f"process {pid} tells nothing yet, or no more: it starts, or it ends"
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -104,8 +104,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _owner(pid: int) -> str:
+def _who_may(pid: int) -> str:
     try:
-        return pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
+        owner = pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
     except (OSError, KeyError):
-        return "the user of the node"
+        owner = "the user of the node"
+    return owner if owner == "root" else f"{owner} or as root"

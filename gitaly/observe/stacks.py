@@ -4,17 +4,20 @@ Everything here may be called from any thread, also while the event loop stands 
 """
 
 import asyncio
+import gc
 import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Final
 
 MOST_FRAMES: Final = 40  # of one stack: the innermost
 MOST_NAMES: Final = 5  # of those who stand at one place
 ATTEMPTS: Final = 3
+# Coroutines, generators, asynchronous generators: where each keeps what it waits for.
+AWAITED: Final = MappingProxyType({"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"})
 # A line of faulthandler's, without the memory addresses of threads.
 FRAME: Final = re.compile(r'^  File "(.+)", line (\d+|\?\?\?) in (.+)$')
 THREAD: Final = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+)")
@@ -88,15 +91,27 @@ def _stack_of(task: "asyncio.Task[Any]") -> tuple[str, ...]:
     stack: list[str] = []
     waiting: Any = task.get_coro()  # Any: coroutines, generators and futures, each of its kind
     while waiting is not None and len(stack) < MOST_FRAMES:
-        for kind in ("cr", "gi", "ag"):
-            frame = getattr(waiting, f"{kind}_frame", None)
-            if frame is not None:
-                stack.append(_line(frame.f_code, frame.f_lineno))
-                waiting = getattr(waiting, f"{kind}_await" if kind != "gi" else "gi_yieldfrom")
-                break
-        else:
-            break
+        kind = _kind_of(waiting)
+        if kind is None:
+            waiting = _wrapped(waiting)
+            continue
+        frame = getattr(waiting, f"{kind}_frame")
+        if frame is not None:  # else it has ended
+            stack.append(_line(frame.f_code, frame.f_lineno))
+        waiting = getattr(waiting, AWAITED[kind])
     return tuple(stack)
+
+
+def _kind_of(waiting: object) -> str | None:
+    return next((kind for kind in AWAITED if hasattr(waiting, f"{kind}_frame")), None)
+
+
+def _wrapped(waiting: object) -> object:
+    """What an object without a frame of its own stands for: gRPC's core wraps our coroutines, and
+    a step of an asynchronous generator does not name it. None: it is a future."""
+    if "wrapper" not in type(waiting).__name__ and "async_generator" not in type(waiting).__name__:
+        return None
+    return next((found for found in gc.get_referents(waiting) if _kind_of(found)), None)
 
 
 def _frames(frame: FrameType | None) -> tuple[str, ...]:

@@ -53,6 +53,10 @@ class NodeProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def start(self) -> None:
         self.storage.mkdir(parents=True, exist_ok=True)
         (self.directory / "run").mkdir(exist_ok=True)

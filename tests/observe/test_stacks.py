@@ -79,7 +79,8 @@ async def test_a_stack_without_end_is_cut_and_a_generator_does_no_harm() -> None
         await asyncio.sleep(0)
         places = task_places(asyncio.get_running_loop())
     assert max(len(place.stack) for place in places) == MOST_FRAMES
-    assert any("following" in place.stack[0] for place in places)
+    [walk] = [place for place in places if "following" in place.stack[0]]
+    assert [line.partition(" ")[2] for line in walk.stack] == ["following", "pieces", "Event.wait"]
 
 
 def test_threads_are_told_by_name() -> None:
