@@ -24,6 +24,7 @@ from tests.e2e.pushes.pushers import Pusher
 from tests.hooks.custom.scripts import write_hook
 
 SECRET = "correct horse"
+STUCK = Path(__file__).with_name("stuck.py")
 FETCH = "SSHUploadPackWithSidechannel"
 LIMITS = (
     f'[auth]\ntoken = "{SECRET}"\n'
@@ -328,3 +329,39 @@ def test_many_signals_at_once_do_no_harm(own: Looker) -> None:
     assert own.look().is_healthy
     assert own.node.errors() == []
     own.node.stop()
+
+
+# A loop that stands still
+
+
+@pytest.fixture
+def stuck(own: Looker) -> Iterator[Looker]:
+    """The node of `own`, started again with an event loop that stands still."""
+    own.node.stop()
+    fifo = own.node.directory / "fifo"
+    os.mkfifo(fifo)
+    own.node.start(sys.executable, STUCK, own.config, fifo)
+    yield own
+    fifo.write_bytes(b"go on")
+    wait_until(lambda: own.look().is_healthy, "the loop to move")
+    own.node.stop()
+
+
+def test_a_node_whose_loop_stands_still_says_so_and_where(stuck: Looker) -> None:
+    said = stuck.gitaly("status")
+    assert said.code == 1
+    assert "loop lag stuck" in said.stdout
+    assert said.stdout.splitlines()[-1].startswith(
+        "WRONG: the event loop has not moved for 1 seconds, it is at "
+    )
+    assert said.stdout.splitlines()[-1].endswith(" main.<locals>.hold_the_loop")
+
+
+def test_a_node_whose_loop_stands_still_dumps_its_state(stuck: Looker) -> None:
+    lines = dump_of(stuck.node)
+    threads = [x for x in lines if x["msg"] == "state dump: thread" and x["names"] == "MainThread"]
+    assert "hold_the_loop" in str(threads[0]["stack"])
+    [node] = [x for x in lines if x["msg"] == "state dump: node"]
+    assert node["loop_lag_seconds"] is None
+    assert "the event loop has not moved" in str(node["wrong"])
+    assert any(x["msg"] == "state dump: task" for x in lines)
