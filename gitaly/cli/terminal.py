@@ -92,7 +92,7 @@ class Terminal:
             f"{BOLD}{line}{PLAIN}" if number == marked else line
             for number, line in enumerate(lines)
         )
-        self._write(HOME + f"{REST_OF_LINE}\r\n".join(painted) + REST_OF_LINE + REST_OF_SCREEN)
+        self._write(HOME + f"{REST_OF_LINE}\n".join(painted) + REST_OF_LINE + REST_OF_SCREEN)
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)

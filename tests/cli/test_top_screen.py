@@ -61,9 +61,7 @@ def test_every_call_is_a_line_and_names_are_readable() -> None:
 @pytest.mark.parametrize(
     ("column", "first"), [("time", READ), ("cpu", CLONE), ("queued", READ), ("sent", CLONE)]
 )
-def test_calls_are_sorted_by_the_column_that_was_asked_for(
-    column: str, first: CallState
-) -> None:
+def test_calls_are_sorted_by_the_column_that_was_asked_for(column: str, first: CallState) -> None:
     rows = rows_of([process(CLONE, READ)], (), BY_HEADING[column])
     assert rows[0].call == first
 

@@ -1,6 +1,6 @@
 """A node whose event loop stands still from its start on, until somebody writes to a pipe.
 
-    python stuck.py CONFIG FIFO
+python stuck.py CONFIG FIFO
 """
 
 import asyncio

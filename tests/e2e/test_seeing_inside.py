@@ -278,9 +278,7 @@ def test_somebody_who_may_not_look_is_told_who_may() -> None:
         finally:
             node.stop()
     assert (done.returncode, done.stderr) == (4, "")
-    assert done.stdout == (
-        f"WRONG: process {node.pid} may not be asked: run this as root\n"
-    )
+    assert done.stdout == (f"WRONG: process {node.pid} may not be asked: run this as root\n")
 
 
 def readable_by_all(path: Path) -> bool:

@@ -73,9 +73,7 @@ def test_a_loop_that_stands_still_is_wrong_and_said_where() -> None:
     stuck = node(
         loop_lag_seconds=None, loop_patience_seconds=1.0, stuck_at=("gitaly/a.py:1 b", "c.py:2 d")
     )
-    assert wrong(node=stuck) == (
-        "the event loop has not moved for 1 seconds, it is at c.py:2 d",
-    )
+    assert wrong(node=stuck) == ("the event loop has not moved for 1 seconds, it is at c.py:2 d",)
 
 
 def test_a_storage_with_a_problem_is_wrong() -> None:
@@ -105,9 +103,7 @@ def test_a_full_queue_is_remarked_unless_it_is_a_shadow() -> None:
     full = QueueState(
         name="packObjects", places=3, busiest=(KeyState(key="10.0.0.1", running=2, waiting=3),)
     )
-    assert remarks(queues=(full,)) == (
-        'limit packObjects: no place left to wait for "10.0.0.1"',
-    )
+    assert remarks(queues=(full,)) == ('limit packObjects: no place left to wait for "10.0.0.1"',)
     assert remarks(queues=(replace(full, is_shadow=True),)) == ()
 
 
