@@ -21,7 +21,6 @@ from tests.e2e.conftest import make_bare
 from tests.e2e.conversation import stalled_fetch
 from tests.e2e.node_process import BIN, PATIENCE_SECONDS, NodeProcess, wait_until
 
-pytest_plugins = ["tests.e2e.conftest"]
 FRAME = "\x1b[H"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
