@@ -47,12 +47,17 @@ def show_status(path: str, *, as_json: bool) -> int:
     if as_json:
         print(as_text(verdict))
         return verdict.exit_code
-    for process in verdict.processes:
-        for line in _lines(process):
-            print(printable(line))
-    for text in verdict.wrong:
-        print(printable(f"WRONG: {text}"), file=sys.stdout if verdict.processes else sys.stderr)
+    for line in lines_of(verdict):
+        print(line, file=sys.stdout if verdict.processes else sys.stderr)
     return verdict.exit_code
+
+
+def lines_of(verdict: Verdict) -> Iterator[str]:
+    """What people read: all processes, and at the end what is wrong."""
+    for process in verdict.processes:
+        yield from map(printable, _lines(process))
+    for text in verdict.wrong:
+        yield printable(f"WRONG: {text}")
 
 
 def judge(processes: Sequence[Process]) -> Verdict:
