@@ -88,11 +88,15 @@ class StateDump:
             yield "the node has not started yet", {}
             return
         yield from _places("task", task_places(inspection.loop))
-        snapshot = inspection.snapshot()
-        yield from _summary(snapshot)
-        yield from _calls(snapshot)
-        yield from _queues(snapshot)
+        yield from lines_of(inspection.snapshot())
         yield from _cut(_children(inspection), "child")
+
+
+def lines_of(snapshot: Snapshot) -> Iterator[Line]:
+    """The node, its calls and its queues, as message and fields."""
+    yield from _summary(snapshot)
+    yield from _calls(snapshot)
+    yield from _queues(snapshot)
 
 
 def _places(what: str, places: Iterable[Place]) -> Iterator[Line]:

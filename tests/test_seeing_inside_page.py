@@ -13,7 +13,9 @@ from gitaly.cli.nodes import Process
 from gitaly.cli.status import judge, lines_of
 from gitaly.cli.top_screen import BY_KEY, COLUMNS, screen
 from gitaly.observe.health import COUNTED
+from gitaly.observe.log import RenderText
 from gitaly.observe.snapshot import MOST_CALLS
+from gitaly.state_dump import lines_of as lines_of_dump
 from tests.observe.example import EXAMPLE
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs/seeing-inside.md").read_text()
@@ -42,6 +44,17 @@ def test_the_session_of_status_is_what_it_prints() -> None:
 def test_the_session_of_top_is_what_it_prints() -> None:
     shown = session("gitaly top /etc/gitaly/config.toml --once")
     assert shown == screen(NIGHT, (), BY_KEY["t"])
+
+
+def test_the_lines_of_a_dump_about_calls_and_queues_are_what_is_logged() -> None:
+    render = RenderText()
+    logged = [
+        render(None, "warning", {"msg": f"state dump: {message}", **fields}).decode()
+        for message, fields in lines_of_dump(EXAMPLE)
+    ]
+    shown = re.findall(r'^msg="state dump: (?:node|call|queue)".*$', PAGE, re.MULTILINE)
+    assert len(shown) == 3
+    assert set(shown) <= {line.removeprefix("time= level= ") for line in logged}
 
 
 def test_every_command_and_option_of_the_page_exists() -> None:
