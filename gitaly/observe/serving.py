@@ -94,7 +94,8 @@ class Server:
             (_Handler,),
             {"pages": pages, "registry": registry, "timeout": client_seconds},
         )
-        self._clients: dict[socket.socket, threading.Thread] = {}
+        self._clients: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []  # those that may still run
         self._lock = threading.Lock()
         self._is_closed = False
         self._accepting = threading.Thread(target=self._accept, name="http", daemon=True)
@@ -108,12 +109,12 @@ class Server:
         self._accepting.join()
         self._listening.close()
         with self._lock:
-            clients = dict(self._clients)
+            clients = self._clients.copy()
         for connected in clients:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
         until = time.monotonic() + END_SECONDS
-        for thread in clients.values():
+        for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _accept(self) -> None:
@@ -131,15 +132,16 @@ class Server:
         with self._lock:
             is_welcome = len(self._clients) < self._most_clients
             if is_welcome:
-                self._clients[connected] = thread
+                self._clients.add(connected)
         try:
             if is_welcome:
                 thread.start()
+                self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
                 return
             connected.setblocking(False)
             connected.send(BUSY)
         except (OSError, RuntimeError):  # no thread can be started
-            self._clients.pop(connected, None)
+            self._clients.discard(connected)
         connected.close()
 
     def _serve(self, connected: socket.socket) -> None:
@@ -148,7 +150,7 @@ class Server:
                 self._handler(connected, ("", 0), self)
         finally:
             with self._lock:
-                self._clients.pop(connected, None)
+                self._clients.discard(connected)
             connected.close()
 
 
