@@ -6,7 +6,7 @@ from typing import Final
 
 import grpc
 
-from gitaly.observe.snapshot import Refusal, bounded
+from gitaly.observe.refusals import Refusals
 from gitaly.rpc.call import Call, peer_of, repository_of
 
 AUTH: Final = "auth"
@@ -26,24 +26,21 @@ KINDS: Final[Mapping[grpc.StatusCode, str]] = MappingProxyType(
 )
 
 
-def refusal_of(call: Call, client_name: str, now: float) -> Refusal | None:
-    """What to remember of a call that has ended; None: nothing. `now`: seconds since 1970."""
-    outcome = call.outcome
-    kind = _kind(call)
-    if kind is None:
-        return None
-    return Refusal(
-        kind=kind,
-        reason=bounded(call.refusal or outcome.log_error or outcome.message),
-        rpc=call.method.short,
-        repository=bounded(repository_of(call)),
-        client=bounded(client_name),
-        peer=peer_of(call),
-        user=bounded(call.single("username") or call.single("user_id")),
-        correlation_id=call.correlation_id,
-        first=now,
-        last=now,
-    )
+def remember(refusals: Refusals, call: Call, client_name: str, now: float) -> None:
+    """Note a call that has ended badly, if it is one to be noted. `now`: seconds since 1970."""
+    outcome, kind = call.outcome, _kind(call)
+    if kind is not None:
+        refusals.note(
+            kind,
+            reason=call.refusal or outcome.log_error or outcome.message,
+            rpc=call.method.short,
+            repository=repository_of(call),
+            client=client_name,
+            user=call.single("username") or call.single("user_id"),
+            peer=peer_of(call),
+            correlation_id=call.correlation_id,
+            now=now,
+        )
 
 
 def _kind(call: Call) -> str | None:

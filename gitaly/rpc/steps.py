@@ -21,7 +21,7 @@ from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method
 from gitaly.rpc.cost import base_cost
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.refusing import refusal_of
+from gitaly.rpc.refusing import remember
 from gitaly.rpc.shedding import RunningReads
 from gitaly.rpc.status import OK, Outcome, outcome_of
 
@@ -123,16 +123,11 @@ class Steps:
     def _book(self, call: Call) -> None:
         client = client_of(call)
         self._metrics.call_ended(call, client)
-        if call.outcome.code is not OK or call.refusal:
-            self._remember(call, client["client_name"])
+        has_failed = call.outcome.code is not OK or call.refusal
+        if has_failed and self._refusals is not None:
+            remember(self._refusals, call, client["client_name"], time.time())
         if self._access_log.covers(call.method):
             self._access_log.finished(call, client)
-
-    def _remember(self, call: Call, client_name: str) -> None:
-        if self._refusals is not None:
-            refusal = refusal_of(call, client_name, time.time())
-            if refusal is not None:
-                self._refusals.note(refusal)
 
     def decide(self, inner: Handler) -> Handler:
         """Turn what was raised into the outcome of the call."""

@@ -1,51 +1,52 @@
 """What is remembered of refusals."""
 
-from dataclasses import replace
-
 from gitaly.observe.refusals import MOST_OF_A_KIND, Refusals
-from gitaly.observe.snapshot import Refusal
 
-NO_TOKEN = Refusal(
-    kind="auth",
-    reason="authentication required",
-    rpc="RefService/RefExists",
-    client="gitlab-web",
-    peer="10.0.0.7:1001",
-    correlation_id="a",
-    first=100.0,
-    last=100.0,
-)
+
+def refuse(
+    refusals: Refusals,
+    kind: str = "auth",
+    reason: str = "authentication required",
+    *,
+    now: float = 100.0,
+    peer: str = "10.0.0.7:1001",
+    repository: str = "",
+    correlation_id: str = "a",
+) -> None:
+    refusals.note(
+        kind,
+        reason=reason,
+        rpc="RefService/RefExists",
+        client="gitlab-web",
+        repository=repository,
+        peer=peer,
+        correlation_id=correlation_id,
+        now=now,
+    )
 
 
 def test_the_latest_comes_first() -> None:
     refusals = Refusals()
-    refusals.note(NO_TOKEN)
-    refusals.note(replace(NO_TOKEN, kind="limit", reason="queue full", first=101.0, last=101.0))
+    refuse(refusals)
+    refuse(refusals, "limit", "queue full", now=101.0)
     assert [refusal.kind for refusal in refusals.latest()] == ["limit", "auth"]
 
 
 def test_a_storm_of_the_same_is_one_entry_with_a_number() -> None:
     refusals = Refusals()
     for number in range(1000):
-        refusals.note(
-            replace(
-                NO_TOKEN,
-                peer=f"10.0.0.7:{number}",
-                correlation_id=str(number),
-                first=100.0 + number,
-                last=100.0 + number,
-            )
-        )
+        peer = f"10.0.0.7:{number}"
+        refuse(refusals, peer=peer, correlation_id=str(number), now=100.0 + number)
     [entry] = refusals.latest()
     assert (entry.count, entry.first, entry.last) == (1000, 100.0, 1099.0)
-    assert entry.correlation_id == "999"
+    assert (entry.correlation_id, entry.peer) == ("999", "10.0.0.7:999")
 
 
 def test_a_storm_of_different_ones_does_not_push_out_another_kind() -> None:
     refusals = Refusals()
-    refusals.note(replace(NO_TOKEN, kind="memory", reason="memory limit"))
+    refuse(refusals, "memory", "memory limit")
     for number in range(10_000):
-        refusals.note(replace(NO_TOKEN, reason=f"token {number}"))
+        refuse(refusals, reason=f"token {number}")
     kinds = [refusal.kind for refusal in refusals.latest()]
     assert (kinds.count("auth"), kinds.count("memory")) == (MOST_OF_A_KIND, 1)
 
@@ -53,6 +54,14 @@ def test_a_storm_of_different_ones_does_not_push_out_another_kind() -> None:
 def test_of_many_different_ones_the_last_are_remembered() -> None:
     refusals = Refusals()
     for number in range(100):
-        refusals.note(replace(NO_TOKEN, reason=f"token {number}", last=float(number)))
+        refuse(refusals, reason=f"token {number}", now=float(number))
     assert refusals.latest()[0].reason == "token 99"
     assert refusals.latest()[-1].reason == f"token {100 - MOST_OF_A_KIND}"
+
+
+def test_long_words_of_clients_are_not_kept() -> None:
+    refusals = Refusals()
+    refuse(refusals, reason="x" * 1_000_000, repository="\ud800" + "y" * 1_000_000)
+    [entry] = refusals.latest()
+    assert (len(entry.reason), entry.reason[-1]) == (300, "…")
+    assert (len(entry.repository), entry.repository[0]) == (300, "?")
