@@ -28,6 +28,7 @@ from gitaly.limits import (
     Watch,
 )
 from gitaly.observe.log import Logger
+from gitaly.observe.snapshot import QueueState
 from gitaly.tasks import background
 
 REPLICATE: Final = "/gitaly.RepositoryService/ReplicateRepository"
@@ -72,6 +73,11 @@ class Limiting:
             self._movement.adopt(config, self._limiters.adaptive)
         if self._known_methods is not None:
             self.warn_of_unknown(self._known_methods)
+
+    def state(self) -> tuple[QueueState, ...]:
+        """Every queue at this moment, for any thread."""
+        tables = [*self.methods.values(), self.pack_objects.limits]
+        return tuple(limiter.state() for limits in tables for limiter in limits)
 
     def warn_of_unknown(self, methods: Container[str]) -> None:
         """Tell the operator of tables about methods that the node does not have: misspelt ones."""

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 
 from prometheus_client import CollectorRegistry
 
-from gitaly.observe.endpoint import listen_for_metrics, metrics_endpoint
+from gitaly.observe.endpoint import NO_PAGES, listen_for_metrics, metrics_endpoint
+from gitaly.observe.serving import Pages
 
 
 class MetricsListener:
@@ -19,6 +20,7 @@ class MetricsListener:
         self._registry = registry
         self._listening = inherited
         self._stack = ExitStack()
+        self.pages: Pages = NO_PAGES  # to be served beside the metrics
 
     @property
     def listening(self) -> socket.socket:
@@ -38,7 +40,8 @@ class MetricsListener:
 
     def accept(self) -> None:
         """Serve."""
-        self._stack.enter_context(metrics_endpoint(self.address, self._registry, self.listening))
+        served = metrics_endpoint(self.address, self._registry, self.pages, self.listening)
+        self._stack.enter_context(served)
 
     async def aclose(self) -> None:
         """Serve no more. It may take half a second, so others do not wait for it."""

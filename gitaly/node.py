@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry, Counter
 
+from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
@@ -27,11 +28,15 @@ from gitaly.git import (
 )
 from gitaly.hook_setup import PushDecisions
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
+from gitaly.inspection import Inspection, Subjects, unchanging
 from gitaly.limiting import Limiting
 from gitaly.metrics_listener import MetricsListener
 from gitaly.observe.endpoint import BuildInfo, make_registry
 from gitaly.observe.log import Logger
 from gitaly.observe.loop_lag import LoopLag
+from gitaly.observe.pages import json_page, status_pages
+from gitaly.observe.refusals import Refusals
+from gitaly.observe.serving import status_socket
 from gitaly.pack_setup import intercepts_packs, make_pack_cache
 from gitaly.readiness import make_readiness, tell_health
 from gitaly.reload import Reloader
@@ -50,7 +55,7 @@ from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_handlers
 from gitaly.rpc.steps import Steps
-from gitaly.runtime_dir import RuntimeDirectory
+from gitaly.runtime_dir import STATUS, RuntimeDirectory
 from gitaly.served_certificate import ServedCertificate
 from gitaly.servicers import Means, make_lfs_filter, make_servicers
 from gitaly.services.health import HealthServicer
@@ -81,6 +86,7 @@ class Node:
     """A node that serves."""
 
     serving: Serving
+    inspection: Inspection
     registry: CollectorRegistry
     authenticator: Authenticator
     reloader: Reloader
@@ -137,6 +143,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     await stack.enter_async_context(catfiles)
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     tell_health(upkeep.patrol, health)
+    refusals = Refusals()
     limiting = Limiting(config, registry, logger)
     cache = await stack.enter_async_context(
         make_pack_cache(
@@ -185,7 +192,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         _policy(config), registry, time.time, logger, internal_token.encode()
     )
     await stack.enter_async_context(background(authenticator.refusals.run()))
-    steps = _steps(config, methods, running, limiting, reads, authenticator, registry, logger)
+    steps = _steps(
+        config, methods, running, limiting, reads, authenticator, refusals, registry, logger
+    )
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
@@ -242,7 +251,31 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         catfiles=catfiles,
     )
     reloader = Reloader(config, [*parts.takers()], registry, logger)
-    return Node(serving=serving, registry=registry, authenticator=authenticator, reloader=reloader)
+    inspection = Inspection(
+        Subjects(
+            node=unchanging(config, binary),
+            state=lambda: "draining" if serving.is_stopped else "serving",
+            storages=list(upkeep.storages),
+            running=running,
+            connections=lambda: len(connections),
+            limiting=limiting,
+            groups=place.groups,
+            spawner=place.spawner if isinstance(place.spawner, CgroupSpawner) else None,
+            cache=cache,
+            processes=processes,
+            refusals=refusals,
+        )
+    )
+    stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
+    if metrics is not None and config.prometheus.status_page:
+        metrics.pages = status_pages(inspection.snapshot)
+    return Node(
+        serving=serving,
+        inspection=inspection,
+        registry=registry,
+        authenticator=authenticator,
+        reloader=reloader,
+    )
 
 
 def _git(
@@ -277,6 +310,7 @@ def _steps(
     limiting: Limiting,
     reads: RunningReads,
     authenticator: Authenticator,
+    refusals: Refusals,
     registry: CollectorRegistry,
     logger: Logger,
 ) -> Steps:
@@ -288,6 +322,7 @@ def _steps(
         logger=logger,
         limits=limiting.methods,
         reads=reads,
+        refusals=refusals,
     )
 
 

@@ -16,6 +16,8 @@ from gitaly.errors import NodeError
 from gitaly.observe.log import Logger
 
 PREFIX: Final = "gitaly-"
+SOCKETS: Final = "sock.d"
+STATUS: Final = "status"  # the socket on which a process tells what it is doing
 
 
 class NoRuntimeDirectory(NodeError):
@@ -58,7 +60,7 @@ class RuntimeDirectory:
 
     @property
     def _sockets(self) -> str:
-        return os.path.join(self.path, "sock.d")
+        return os.path.join(self.path, SOCKETS)
 
     @property
     def internal_socket(self) -> str:
@@ -105,12 +107,31 @@ class RuntimeDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
+def status_sockets(parent: str) -> list[str]:
+    """Where processes tell what they are doing: those whose `runtime_dir` is `parent`.
+
+    Empty: those that have none, among which may be somebody else's. Raises OSError.
+    """
+    found = []
+    with os.scandir(parent or tempfile.gettempdir()) as entries:
+        for entry in entries:
+            name = entry.name.removeprefix(PREFIX)
+            if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if not parent or (name.isascii() and name.isdigit() and _exists(int(name))):
+                found.append(os.path.join(entry.path, SOCKETS, STATUS))
+    return sorted(found)
+
+
 def _lives(pid: int) -> bool:
     """Whether a process of ours has this number; somebody else's is not a node of ours."""
-    if pid == 0:
-        return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError, OverflowError):
         return False
-    return True
+    return pid != 0
+
+
+def _exists(pid: int) -> bool:
+    """Whether any process has this number."""
+    return os.path.exists(f"/proc/{pid}")

@@ -69,6 +69,11 @@ class Serving:
         self._logger = logger
         self._is_stopped = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it has begun to stop: it takes no new calls."""
+        return self._is_stopped
+
     async def start(self, turn: Callable[[], Awaitable[None]] = at_once) -> None:
         """Serve on every address, as soon as it is our `turn`.
 

@@ -31,6 +31,7 @@ ROOMS = [
 # One room, which knows everybody.
 COMPOSITION = {
     "hook_setup",
+    "inspection",
     "limiting",
     "metrics_listener",
     "node",
@@ -45,6 +46,7 @@ COMPOSITION = {
     "serving",
     "spawning",
     "start_log",
+    "state_dump",
     "tls",
     "upkeep",
 }

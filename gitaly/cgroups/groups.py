@@ -24,6 +24,7 @@ from gitaly.observe.log import Logger
 PREFIX: Final = "gitaly-"
 REMOVAL_SECONDS: Final = 1.0  # for processes that have been killed and are not quite gone
 FIRST: Final = "repos-0"
+MOST_SEEN: Final = 8  # repositories that are remembered for each group
 # What the kernel says of a place where nothing can be made: it belongs to somebody else, is
 # mounted read-only, has processes of its own, or lacks a controller.
 OF_PLACE: Final = frozenset(
@@ -56,6 +57,7 @@ class Groups:
         self._pid = pid
         self._logger = logger
         self._made: dict[str, Group] = {}
+        self._seen: dict[str, dict[str, None]] = {}  # by group; the last one last
 
     @property
     def made(self) -> Mapping[str, Group]:
@@ -102,8 +104,26 @@ class Groups:
         )
 
     def name_for(self, key: str) -> str:
-        """The group of "<storage name>/<relative path>"."""
-        return self._choice.of(key)
+        """The group of "<storage name>/<relative path>", in which a child is about to be born."""
+        name = self._choice.of(key)
+        if key:
+            self._remember(name, key)
+        return name
+
+    def _remember(self, name: str, key: str) -> None:
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = {}
+        if key in seen:
+            del seen[key]
+        elif len(seen) >= MOST_SEEN:
+            del seen[next(iter(seen))]
+        seen[key] = None
+
+    def seen(self, name: str) -> list[str]:
+        """Whose git was born in a group, the last one last. For any thread."""
+        seen = self._seen.get(name)
+        return list(seen.copy()) if seen is not None else []
 
     def ensure(self, name: str) -> Group:
         """The group, made if need be. Raises OSError."""

@@ -126,6 +126,11 @@ class CgroupSpawner:
         """The spawner processes."""
         return self._pids()
 
+    @property
+    def waiting(self) -> int:
+        """How many launches wait for a spawner."""
+        return self._crew.waiting
+
     def _pids(self) -> list[int]:
         """For any thread."""
         return [process.pid for process in list(self._workers)]

@@ -54,6 +54,31 @@ def check(context: click.Context, config: tuple[str, ...]) -> NoReturn:
     sys.exit(check_arguments(config, context))
 
 
+@gitaly.command()
+@click.argument("config")
+@click.option("--json", "as_json", is_flag=True, help="everything that is known, as JSON")
+def status(config: str, as_json: bool) -> NoReturn:
+    """Say how the node that CONFIG describes is doing.
+
+    Exit code: 0 healthy, 1 something is wrong, 3 no node runs, 4 it cannot be asked.
+    """
+    from gitaly.cli.status import show_status
+
+    sys.exit(show_status(config, as_json=as_json))
+
+
+@gitaly.command()
+@click.argument("config")
+@click.option("--once", is_flag=True, help="print it once, as plain text; so does a pipe")
+@click.option("--interval", default=2.0, show_default=True, help="seconds between two looks")
+@click.option("--sort", default="time", show_default=True, help="a column, by its heading")
+def top(config: str, once: bool, interval: float, sort: str) -> NoReturn:
+    """Show the calls in flight at the node that CONFIG describes, and go on showing them."""
+    from gitaly.cli.top import show_top
+
+    sys.exit(show_top(config, once=once, interval_seconds=interval, sort=sort))
+
+
 @gitaly.group()
 def hooks() -> None:
     """Hooks of operators."""

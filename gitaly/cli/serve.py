@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,7 @@ from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
 from gitaly.reload import Read
+from gitaly.state_dump import StateDump
 from gitaly.supervision import open_files
 from gitaly.supervision.supervision import Supervision
 
@@ -92,7 +94,11 @@ async def _serve(
     orders = Orders(logger)
     _obey(orders, supervision, can_reload=read is not None)
     files = open_files.raise_limit()
-    async with running_node(config, logger, supervision.birth(files)) as node:
+    async with AsyncExitStack() as stack:
+        dump = stack.enter_context(StateDump(logger))
+        birth = supervision.birth(files)
+        node = await stack.enter_async_context(running_node(config, logger, birth))
+        dump.inspection = node.inspection
         open_files.announce(files, logger)
         life = Life(node, supervision, orders, logger, open_files=files.inherited)
         await life.begin()

@@ -1,5 +1,6 @@
 """From a file to a typed configuration with all defaults filled in."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from gitaly.config.toml_source import decode_toml
 
 def load(path: str, command_seconds: float | None = None) -> Config:
     """Read a configuration file. Raises what `load_text` raises, and ConfigError if unreadable."""
-    return load_text(_read(path), command_seconds)
+    config = load_text(_read(path), command_seconds)
+    return replace(config, origin=replace(config.origin, path=os.path.abspath(path)))
 
 
 def load_text(source: str | bytes, command_seconds: float | None = None) -> Config:

@@ -45,9 +45,10 @@ class Origin:
     Paths are dotted: `given` without indices ("storage.name"), the others with them
     ("storage.[0].colour"). `unknown_keys` are probably misspelt; `legacy_keys` meant something to
     older versions of Gitaly and are ignored today. A key whose table is unknown is not listed by
-    itself: its table is.
+    itself: its table is. `path`: of the file, absolute; empty: it was no file.
     """
 
+    path: str = ""
     given: frozenset[str] = frozenset()
     unknown_keys: tuple[str, ...] = ()
     legacy_keys: tuple[str, ...] = ()

@@ -52,13 +52,17 @@ class LoggingConfig(Section):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusConfig(Section):
-    """`[prometheus]`. The buckets are upper bounds in seconds; none: no latency histograms."""
+    """`[prometheus]`. The buckets are upper bounds in seconds; none: no latency histograms.
+
+    `status_page`: whether the listener shows what the node is doing, too.
+    """
 
     scrape_timeout: timedelta = timedelta(seconds=10)
     grpc_latency_buckets: tuple[float, ...] = (
         *(0.001, 0.005, 0.025, 0.1, 0.5),
         *(1.0, 10.0, 30.0, 60.0, 300.0, 1500.0),
     )
+    status_page: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

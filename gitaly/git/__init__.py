@@ -17,7 +17,7 @@ from gitaly.git.commit_fields import (
     plain_fields,
 )
 from gitaly.git.commit_object import Commit, parse_commit, signed_payload
-from gitaly.git.cpu import cpu_seconds_of_groups
+from gitaly.git.cpu import GroupUsage, cpu_seconds_of_groups, usage_of_groups
 from gitaly.git.default_config import EMPTY_TREE
 from gitaly.git.entry_history import last_commits
 from gitaly.git.exit_status import Exit
@@ -122,6 +122,7 @@ __all__ = [
     "GitReferences",
     "GitUnusable",
     "GitVersion",
+    "GroupUsage",
     "Handles",
     "Hooks",
     "HooksUndecided",
@@ -207,4 +208,5 @@ __all__ = [
     "rev_list",
     "signature_split",
     "signed_payload",
+    "usage_of_groups",
 ]

@@ -25,6 +25,18 @@ class Account:
     cgroup_path: str = ""
     groups: set[int] = field(default_factory=set)  # process groups of children that run
     fields: dict[str, object] = field(default_factory=dict)  # further fields for the log line
+    waits_for: str = ""  # the queue in which the call stands now
+    waits_since: float = 0.0  # monotonic seconds; 0: it does not wait
+    waited_seconds: float = 0.0  # in queues before
+
+    def wait(self, queue: str, now: float) -> None:
+        """The call stands in a queue from now on; for whoever looks at it meanwhile."""
+        self.waits_for, self.waits_since = queue, now
+
+    def go_on(self, now: float) -> None:
+        """It does not wait any more."""
+        self.waited_seconds += now - self.waits_since
+        self.waits_for, self.waits_since = "", 0.0
 
     def add(self, usage: struct_rusage, real_seconds: float) -> None:
         """Add one finished child: its rusage, and the seconds from its start to its end."""

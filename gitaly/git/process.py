@@ -57,9 +57,12 @@ class Child:
         self,
         born: Born,
         ends: ChildEnds,
+        name: str,  # "git upload-pack"
         finished: Callable[[struct_rusage], None],
     ) -> None:
         self.pid = born.pid
+        self.name = name
+        self.started = time.monotonic()
         self.cgroup_path = born.cgroup_path
         self.heard = ErrorText()  # the beginning of stderr; fed by whoever reads it if it is a PIPE
         self.stdin: PipeWriter | None = ends.stdin
@@ -270,12 +273,16 @@ class Processes:
             account.add(usage, real_seconds)
             self.metrics.finished(label, usage, real_seconds)
 
-        child = Child(born, ends, finished)
+        child = Child(born, ends, launch.name, finished)
         self._running.add(child)
         account.groups.add(child.pid)
         account.cgroup_path = born.cgroup_path or account.cgroup_path
         self.metrics.started(label, time.monotonic() - started)
         return child
+
+    def running(self) -> set[Child]:
+        """Those that run now, for any thread."""
+        return self._running.copy()
 
     async def aclose(self) -> None:
         """Stop what still runs and wait until it is gone; for the end of the node."""

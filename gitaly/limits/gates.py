@@ -67,6 +67,10 @@ class Gates:
         gate = self._gates.get(key)
         return (gate.running, len(gate.waiting)) if gate is not None else (0, 0)
 
+    def standings(self) -> list[tuple[str, int, int]]:
+        """Every gate at which somebody stands: key, running, waiting. For any thread."""
+        return [(key, gate.running, len(gate.waiting)) for key, gate in self._gates.copy().items()]
+
     def running(self, key: str) -> int:
         """How many calls run behind a gate."""
         return self.standing(key)[0]

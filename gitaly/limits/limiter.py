@@ -1,6 +1,7 @@
 """One limit at work: lets calls wait at its gates, counts them, and words the refusals."""
 
 import asyncio
+import heapq
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,8 +12,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from gitaly._pb.errors_pb2 import LimitError
 from gitaly.errors import ResourceExhausted
+from gitaly.git import current_account
 from gitaly.limits.gates import GateFull, Gates, State, Ticket
 from gitaly.limits.metrics import Monitor
+from gitaly.observe.snapshot import MOST_KEYS, KeyState, QueueState, bounded
 
 QUEUE_FULL: Final = "maximum queue size reached"
 WAITED_TOO_LONG: Final = "maximum time in concurrency queue reached"
@@ -95,7 +98,7 @@ class Limiter:
     def __init__(self, rule: Rule, monitor: Monitor, clock: Clock = time.monotonic) -> None:
         self.monitor = monitor
         self._shadow = rule.shadow
-        self._is_bounded = rule.queue_size > 0
+        self._places = rule.queue_size
         self._gates = Gates(rule.concurrency, rule.queue_size, rule.queue_wait_seconds)
         self._clock = clock
         self._turns: dict[Ticket, asyncio.Future[bool]] = {}  # False: the time is up
@@ -112,6 +115,24 @@ class Limiter:
     def keys(self) -> int:
         """For how many keys somebody runs or waits."""
         return len(self._gates)
+
+    def state(self) -> QueueState:
+        """Who stands where, for any thread."""
+        standings = self._gates.standings()
+        busiest = heapq.nlargest(MOST_KEYS, standings, key=lambda found: (found[2], found[1]))
+        return QueueState(
+            name=self.monitor.name,
+            limit=self._gates.limit,
+            places=self._places,
+            is_shadow=self._shadow,
+            running=sum(running for _, running, _ in standings),
+            waiting=sum(waiting for _, _, waiting in standings),
+            keys=len(standings),
+            busiest=tuple(
+                KeyState(key=bounded(key), running=running, waiting=waiting)
+                for key, running, waiting in busiest
+            ),
+        )
 
     def resize(self, limit: int) -> None:
         """Change the limit. Those who run may end what they do."""
@@ -150,7 +171,7 @@ class Limiter:
             if not self._shadow:
                 raise self._refused(QUEUE_FULL, MAX_SIZE, turn) from None
             return self._run_in_shadow(turn, MAX_SIZE)
-        turn = self._turn(ticket, key, length if self._is_bounded else 0)
+        turn = self._turn(ticket, key, length if self._places else 0)
         if ticket.state is State.WAITING:
             if self._shadow:
                 self._arm()
@@ -180,6 +201,8 @@ class Limiter:
         called = self._turns[ticket] = asyncio.get_running_loop().create_future()
         self._arm()
         self.monitor.queued.inc()
+        account = current_account()
+        account.wait(self.monitor.name, ticket.arrived)
         try:
             is_my_turn = await called
         except asyncio.CancelledError:
@@ -193,6 +216,7 @@ class Limiter:
         finally:
             del self._turns[ticket]
             self.monitor.queued.dec()
+            account.go_on(self._clock())
         self._measure(ticket, turn)
         if not is_my_turn:
             turn.queue_length = self._gates.waiting(turn.key)

@@ -16,7 +16,7 @@ class PackObjectsLimiter:
     """The queues in front of `git pack-objects`, one for each address of a client."""
 
     def __init__(self, limits: MethodLimits) -> None:
-        self._limits = limits
+        self.limits = limits
 
     def adopt(self, limits: MethodLimits) -> None:
         """Others for those who come from now on."""
@@ -38,7 +38,7 @@ class PackObjectsLimiter:
         cancelled while it waits.
         """
         key = client_of(remote_ip)
-        limiter = self._limits.limiter(has_username=has_username, tells_apart=tells_apart)
+        limiter = self.limits.limiter(has_username=has_username, tells_apart=tells_apart)
         if not key or limiter is None:
             yield None
             return

@@ -3,11 +3,9 @@
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Iterator
-from socketserver import ThreadingMixIn
+from types import MappingProxyType
 from typing import Final
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,12 +13,14 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
-    make_wsgi_app,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gitaly.errors import NodeError
+from gitaly.observe.serving import Pages, Server
+
+NO_PAGES: Final[Pages] = MappingProxyType({})
 
 BACKLOG: Final = 128
 
@@ -56,66 +56,47 @@ def make_registry() -> CollectorRegistry:
     return registry
 
 
-class _QuietHandler(WSGIRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """The node's log is for other things."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """Serves on a socket that listens already."""
-
-    daemon_threads = True
-
-    def __init__(self, listening: socket.socket) -> None:
-        super().__init__(("", 0), _QuietHandler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        self.server_name, self.server_port = listening.getsockname()[:2]
-        self.setup_environ()
-
-
 def listen_for_metrics(address: str) -> socket.socket:
-    """A socket that listens on "host:port". Raises CannotServeMetrics."""
+    """A socket that listens on "host:port"; on every address without a host.
+
+    Raises CannotServeMetrics.
+    """
     host, _, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise CannotServeMetrics(f'listen on {address}: "{port}" is not a port')
-    everywhere = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104  # as asked for
     try:
-        found = socket.getaddrinfo(
-            host.strip("[]") or everywhere, int(port), type=socket.SOCK_STREAM
-        )
-        family, place = found[0][0], found[0][4]
-        is_dual = family == socket.AF_INET6 and not host
-        return socket.create_server(
-            (str(place[0]), int(port)), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual
-        )
+        return _listening(host.strip("[]"), int(port))
     except OSError as error:
-        raise CannotServeMetrics(f"listen on {address}: {_reason(error)}") from error
+        is_name = isinstance(error, socket.gaierror)
+        text = error.strerror if is_name else os.strerror(error.errno or 0)
+        raise CannotServeMetrics(f"listen on {address}: {text}") from error
 
 
-def _reason(error: OSError) -> str:
-    """create_server() puts the address into its text."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+def _listening(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(
+            ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    [(family, _, _, _, place), *_] = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return socket.create_server(place, family=family, backlog=BACKLOG)
 
 
 @contextlib.contextmanager
 def metrics_endpoint(
-    address: str, registry: CollectorRegistry, listening: socket.socket | None = None
+    address: str,
+    registry: CollectorRegistry,
+    pages: Pages = NO_PAGES,
+    listening: socket.socket | None = None,
 ) -> Iterator[int]:
-    """Serve /metrics on "host:port" for the length of the block; gives the port.
+    """Serve /metrics on "host:port" for the length of the block, and pages; gives the port.
 
     `listening`: a socket that listens there already, the caller's. Raises CannotServeMetrics.
     """
-    with contextlib.ExitStack() as stack:
-        if listening is None:
-            listening = stack.enter_context(listen_for_metrics(address))
-        listening.setblocking(False)  # another process may accept on it, too, and be faster
-        server = _Server(listening)
-        server.set_app(make_wsgi_app(registry))
-        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    own = listen_for_metrics(address) if listening is None else listening.dup()
+    server = Server(own, pages, registry)
+    try:
+        yield own.getsockname()[1]
+    finally:
+        server.close()

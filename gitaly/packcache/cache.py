@@ -16,10 +16,11 @@ from typing import Any, Final, Self
 from gitaly.errors import Cancelled, ResourceExhausted
 from gitaly.git import Git, StoppedByLimit
 from gitaly.observe.log import Logger
+from gitaly.observe.snapshot import MOST_PRODUCTIONS, CacheState, ProductionState, bounded
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.index import Policy
 from gitaly.packcache.key import key_of
-from gitaly.packcache.metrics import CacheMetrics
+from gitaly.packcache.metrics import CacheMetrics, count_of
 from gitaly.packcache.production import PREFIX, Production
 from gitaly.packcache.reader import Blocking, CacheTrouble, Limiter, PackRequest, Reader
 from gitaly.packcache.shelf import Shelf
@@ -41,6 +42,15 @@ class Served:
     statistics: str = ""  # git's line "Total …"
     unkept: str = ""  # why its pack was not kept
     fields: Mapping[str, int] = field(default_factory=dict)  # what git tells of its work
+    position: Position | None = None  # while it is being served
+    received_bytes: int = 0  # of the request
+
+    @property
+    def sent_bytes(self) -> int:
+        """To the client, so far."""
+        position = self.position
+        moving = position.bytes + position.messages if position is not None else 0
+        return self.served_bytes + moving
 
 
 class PackCache:
@@ -85,6 +95,31 @@ class PackCache:
         if self._shelf is not None:
             self._shelf.adopt(policy, min_free_bytes)
 
+    def state(self) -> CacheState:
+        """What it has and does, for any thread."""
+        metrics, shelf = self._metrics, self._shelf
+        productions = list(self._productions.copy())
+        return CacheState(
+            is_enabled=shelf is not None,
+            directory=shelf.directory if shelf is not None else "",
+            entries=len(shelf.index) if shelf is not None else 0,
+            used_bytes=shelf.index.total_bytes if shelf is not None else 0,
+            budget_bytes=shelf.policy.max_bytes if shelf is not None else 0,
+            hits=count_of(metrics.hits),
+            misses=count_of(metrics.misses),
+            joined=count_of(metrics.joined),
+            productions=tuple(
+                ProductionState(
+                    repository=bounded(entry.repository),
+                    state=entry.state.value,
+                    produced_bytes=entry.produced,
+                    readers=len(entry.readers),
+                )
+                for entry in productions[:MOST_PRODUCTIONS]
+            ),
+            productions_total=len(productions),
+        )
+
     async def serve(self, request: PackRequest, reader: Reader, served: Served) -> None:
         """Give a reader its pack; `served` tells about it also if this fails.
 
@@ -96,7 +131,7 @@ class PackCache:
         repository = f"{request.repository.storage_name}/{request.repository.relative_path}"
         for attempt in range(1, ATTEMPTS + 1):
             entry, is_new = self._entry(key if attempt < ATTEMPTS else None, repository)
-            position = entry.join(reader, is_owner=is_new)
+            position = served.position = entry.join(reader, is_owner=is_new)
             if is_new:
                 self._start(entry, request)
             served.is_hit = not is_new
@@ -146,7 +181,7 @@ class PackCache:
         task.add_done_callback(lambda _: self._productions.pop(entry, None))
 
     def _leave(self, position: Position, served: Served) -> None:
-        entry = position.entry
+        entry, served.position = position.entry, None
         served.served_bytes += position.bytes + position.messages
         self._metrics.served.inc(position.bytes + position.messages)
         if not position.is_owner:

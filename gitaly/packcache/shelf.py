@@ -49,6 +49,11 @@ class Shelf:
             lambda: self.index.total_bytes,
         )
 
+    @property
+    def directory(self) -> str:
+        """Where the files are."""
+        return self._store.directory
+
     async def open(self) -> None:
         """Begin to use the directory; without one, packs go straight to their readers."""
         try:

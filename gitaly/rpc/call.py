@@ -23,6 +23,18 @@ class Connection(Protocol):
         """Whether it is one to the socket that hooks of ours call."""
 
 
+class Traffic(Protocol):
+    """What carries bytes of a call beside its messages."""
+
+    @property
+    def received_bytes(self) -> int:
+        """From the client, so far."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """To the client, so far."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
     """What a service may know about its caller, and where it leaves what the log shall show."""
@@ -41,6 +53,8 @@ class Call:
     received_bytes: int = 0
     sent_messages: int = 0
     sent_bytes: int = 0
+    beside: Traffic | None = None  # its sidechannel, for instance
+    refusal: str = ""  # why a hook has said no; the call itself may have ended well
     admit: Callable[[Message], Awaitable[None]] | None = None  # lets the first message wait
     base_cost: int | None = None  # None: the client is not told what the call cost
     outcome: Outcome = SUCCESS
@@ -61,3 +75,15 @@ class Call:
         """The value of a key that may be given once; empty if it is missing or given twice."""
         values = [v for k, v in self.all_metadata if k == key and isinstance(v, str)]
         return values[0] if len(values) == 1 else ""
+
+
+def repository_of(call: Call) -> str:
+    """ "<storage>/<relative path>", as the client gave it; empty if the call is about none."""
+    request = call.first_request
+    found = call.method.target_repository(request) if request is not None else None
+    return f"{found.storage_name}/{found.relative_path}" if found is not None else ""
+
+
+def peer_of(call: Call) -> str:
+    """ "127.0.0.1:4711", "unix"; empty for a program that git has started."""
+    return "" if call.connection is None else call.connection.peer_address or "unix"

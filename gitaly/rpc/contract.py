@@ -52,6 +52,11 @@ class Method:
         return f"/{self.service}/{self.name}"
 
     @property
+    def short(self) -> str:
+        """The name for people, "RefService/RefExists"."""
+        return f"{self.service.rpartition('.')[2]}/{self.name}"
+
+    @property
     def has_client_stream(self) -> bool:
         """Whether the client sends any number of requests."""
         return self.kind in {"client_stream", "bidi_stream"}

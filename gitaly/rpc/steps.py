@@ -14,14 +14,16 @@ from gitaly.errors import NodeError
 from gitaly.git import ACCOUNT
 from gitaly.limits import LeftQueue, Limiter, MethodLimits, Refused, Turn
 from gitaly.observe.log import Logger
+from gitaly.observe.refusals import Refusals
 from gitaly.rpc.access_log import AccessLog, client_of
 from gitaly.rpc.auth import Authenticator
 from gitaly.rpc.call import Call
 from gitaly.rpc.contract import Method
 from gitaly.rpc.cost import base_cost
 from gitaly.rpc.metrics import RpcMetrics
+from gitaly.rpc.refusing import remember
 from gitaly.rpc.shedding import RunningReads
-from gitaly.rpc.status import Outcome, outcome_of
+from gitaly.rpc.status import OK, Outcome, outcome_of
 
 Handler = Callable[[Call], Awaitable[None]]
 Step = Callable[[Handler], Handler]
@@ -49,7 +51,9 @@ class Steps:
         logger: Logger,
         limits: Mapping[str, MethodLimits] = NO_LIMITS,  # by the path of the method
         reads: RunningReads | None = None,  # None: no load is shed
+        refusals: Refusals | None = None,  # where the last ones are remembered
     ) -> None:
+        self._refusals = refusals
         self._reads = reads
         self._limits = limits
         self._running = running
@@ -117,6 +121,9 @@ class Steps:
     def _book(self, call: Call) -> None:
         client = client_of(call)
         self._metrics.call_ended(call, client)
+        has_failed = call.outcome.code is not OK or call.refusal
+        if has_failed and self._refusals is not None:
+            remember(self._refusals, call, client["client_name"], time.time())
         if self._access_log.covers(call.method):
             self._access_log.finished(call, client)
 

@@ -126,9 +126,9 @@ class HookSessions:
             )
             async with background(decide(run, push)) as deciding:
                 if rpc == "PostReceiveHook":  # GitLab must hear of what has happened, in any case
-                    return await _verdict(run, deciding, (), speaks=True, limits=False)
+                    return await _verdict(run, call, deciding, (), speaks=True, limits=False)
                 ends = (run.gone, self._abandonment.of(run.environment))
-                return await _verdict(run, deciding, ends, speaks=speaks)
+                return await _verdict(run, call, deciding, ends, speaks=speaks)
 
         return self._calls.handler(
             rpc, lambda _, payload: request(repository=payload.repository), behave
@@ -160,6 +160,7 @@ class HookSessions:
 
 async def _verdict(
     run: HookRun,
+    call: Call,
     deciding: "asyncio.Task[None]",
     ends: Sequence[asyncio.Event | None],
     *,
@@ -181,6 +182,7 @@ async def _verdict(
     try:
         deciding.result()
     except CustomHookFailed as error:
+        call.refusal = error.message
         return error.exit.number
     except HookGone:
         raise
@@ -188,6 +190,7 @@ async def _verdict(
         is_told = speaks and not (limits and isinstance(error, ResourceExhausted))
         if not (is_told or isinstance(error, HookTimedOut)):
             raise
+        call.refusal = error.message
         await run.write_stderr(error.message.encode())
         return 1
     return 0

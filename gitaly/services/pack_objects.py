@@ -89,7 +89,8 @@ class PackObjects:
     ) -> None:
         command = parse(arguments)
         repository = self._storages.existing(message)
-        served = Served()
+        served = Served(received_bytes=len(stdin))
+        call.beside = served
         with prefixed(PREFIX):
             object_format = self._formats.of(repository.path).object_format
         request = PackRequest(

@@ -1,6 +1,7 @@
 """The sidechannel of a call."""
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from gitaly.errors import Internal, NodeError, Unavailable, entered
 from gitaly.rpc import Call
@@ -9,9 +10,10 @@ from gitaly.transport.server_sidechannel import ServerSidechannel, open_sidechan
 from gitaly.transport.sidechannel import METADATA_KEY
 
 
-def sidechannel_of(
+@asynccontextmanager
+async def sidechannel_of(
     call: Call, words: str, *, retryable: bool
-) -> AbstractAsyncContextManager[ServerSidechannel]:
+) -> AsyncIterator[ServerSidechannel]:
     """The sidechannel that the client offers with this call, for the length of the block.
 
     If it cannot be opened: `words` and the reason, as Unavailable where trying again may help
@@ -24,4 +26,8 @@ def sidechannel_of(
         kind = Unavailable if retryable and isinstance(error, Unavailable) else Internal
         return kind(f"{words}: {error.message}")
 
-    return entered(open_sidechannel(session, call.last(METADATA_KEY)), translated)
+    async with entered(
+        open_sidechannel(session, call.last(METADATA_KEY)), translated
+    ) as sidechannel:
+        call.beside = sidechannel
+        yield sidechannel

@@ -1,6 +1,7 @@
 """Storages: paths, creation and removal of repositories, sizes."""
 
 from gitaly.storage.blocking import Blocking
+from gitaly.storage.condition import Condition, Watchman, condition
 from gitaly.storage.containment import PathEscapes
 from gitaly.storage.counter import RepositoryCounter, walk_repositories
 from gitaly.storage.creation import Creator, Initial
@@ -26,6 +27,7 @@ __all__ = [
     "AlreadyLocked",
     "AlternatesUnusable",
     "Blocking",
+    "Condition",
     "Creator",
     "Health",
     "Initial",
@@ -48,10 +50,12 @@ __all__ = [
     "Storages",
     "Vote",
     "VoteFailed",
+    "Watchman",
     "access",
     "check_loose",
     "clean_up_worktrees",
     "concern",
+    "condition",
     "digest_of",
     "directory_size",
     "ensure_filesystem_id",

@@ -14,13 +14,19 @@ class Channel:
     def __init__(self, stream: MuxStream) -> None:
         self._stream = stream
         self._received: deque[bytes] = deque()
-        self._received_bytes = 0
+        self._unread_bytes = 0
+        self.received_bytes = 0  # since the beginning
         self._eof = False
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
         stream.user = self
         stream.resume_reading()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Since the beginning; some of them may still wait."""
+        return self._stream.written_bytes
 
     async def read(self) -> bytes:
         """Some bytes; b"" at the end. Raises ConnectionError if the stream breaks off."""
@@ -35,8 +41,8 @@ class Channel:
             finally:
                 self._reader = None
         data = self._received.popleft()
-        self._received_bytes -= len(data)
-        if self._received_bytes < HIGH_WATER_BYTES // 2:
+        self._unread_bytes -= len(data)
+        if self._unread_bytes < HIGH_WATER_BYTES // 2:
             self._stream.resume_reading()
         return data
 
@@ -82,8 +88,9 @@ class Channel:
     def bytes_received(self, data: memoryview) -> None:
         """Keep the bytes for the reader; hold the peer back when it does not come."""
         self._received.append(bytes(data))
-        self._received_bytes += len(data)
-        if self._received_bytes >= HIGH_WATER_BYTES:
+        self.received_bytes += len(data)
+        self._unread_bytes += len(data)
+        if self._unread_bytes >= HIGH_WATER_BYTES:
             self._stream.pause_reading()
         _wake(self._reader)
 

@@ -30,6 +30,7 @@ class MuxStream:
 
     def __init__(self, session: "MuxSession", stream: Stream, user: WireUser) -> None:
         self.user = user
+        self.written_bytes = 0  # since the beginning
         self._session = session
         self._stream = stream
         self._unread: deque[bytes] = deque()  # at most the receive window
@@ -78,6 +79,7 @@ class MuxStream:
         if self._lost or self._finishing:
             return
         size = sum(map(len, buffers))
+        self.written_bytes += size
         if not self._waiting and size <= self._stream.send_window:
             self._session.send(self._stream, buffers, size)
             return

@@ -28,6 +28,16 @@ class ServerSidechannel:
         self._channel = channel
         self._first = bytes(first)
 
+    @property
+    def received_bytes(self) -> int:
+        """From the client so far, framing included."""
+        return self._channel.received_bytes
+
+    @property
+    def sent_bytes(self) -> int:
+        """To the client so far, or waiting for it."""
+        return self._channel.sent_bytes
+
     async def input(self) -> AsyncIterator[memoryview]:
         """What git shall read, up to the client's end of input; each piece valid until the next.
 

@@ -55,15 +55,21 @@ class NodeProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    @property
+    def has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def start(self, *program: object) -> None:
+        """`program`: what to run in the place of `gitaly serve`."""
         self.storage.mkdir(parents=True, exist_ok=True)
         (self.directory / "run").mkdir(exist_ok=True)
         config = self.directory / "config.toml"
         config.write_text(self._configuration())
         with open(self.directory / "log", "ab") as log:
             seen = log.tell()
+            command = [str(part) for part in program or (BIN / "gitaly", "serve", config)]
             self._process = subprocess.Popen(
-                [BIN / "gitaly", "serve", config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         wait_until(lambda: self._has_started(seen), "the node to start")
         if REFERENCE_HOOKS:

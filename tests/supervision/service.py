@@ -130,7 +130,8 @@ class Service(NodeProcess):
             )
         return self._process
 
-    def start(self) -> None:
+    def start(self, *program: object) -> None:
+        assert not program, "the programs of these are known"
         seen = len(self.log())
         self.launch()
         self.await_start(seen)

@@ -1,0 +1,112 @@
+"""Finds the processes of a node on this machine, and asks them what they are doing."""
+
+import http.client
+import os
+import pwd
+import re
+import socket
+from dataclasses import dataclass
+from typing import Final
+
+from gitaly.config import Config
+from gitaly.errors import NodeError
+from gitaly.observe.pages import JSON_PATH
+from gitaly.observe.snapshot import Snapshot, from_json
+from gitaly.runtime_dir import status_sockets
+
+PATIENCE_SECONDS: Final = 5.0  # a node whose event loop and disk stand still takes two
+NUMBER: Final = re.compile(r"/gitaly-([0-9]+)/[^/]*/[^/]*$")
+
+
+class CannotLook(NodeError):
+    """The directory in which processes of the node are found cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One process of a node, and what it said or why it did not."""
+
+    pid: int  # 0: not known
+    snapshot: Snapshot | None = None
+    problem: str = ""  # in a sentence; empty if there is a snapshot
+
+
+def processes_of(config: Config, patience_seconds: float = PATIENCE_SECONDS) -> list[Process]:
+    """All that run, the youngest first: beside a new one an old one may still drain.
+
+    Raises CannotLook.
+    """
+    try:
+        paths = status_sockets(config.runtime_dir)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CannotLook(
+            f"runtime_dir {config.runtime_dir}: {error.strerror}: run this as the user of the node,"
+            " or as root"
+        ) from error
+    found = [_ask(path, patience_seconds) for path in paths]
+    if not config.runtime_dir:  # there are those of others, too
+        found = [process for process in found if _is_of(process, config)]
+    return sorted(found, key=lambda p: -p.snapshot.node.started if p.snapshot else 0.0)
+
+
+def _is_of(process: Process, config: Config) -> bool:
+    snapshot = process.snapshot
+    return snapshot is not None and snapshot.node.config_file == config.origin.path
+
+
+def _ask(path: str, patience_seconds: float) -> Process:
+    number = NUMBER.search(path)
+    pid = int(number[1]) if number is not None else 0
+    try:
+        return _answered(pid, _fetch(path, patience_seconds))
+    except TimeoutError:
+        problem = (
+            f"process {pid} does not answer within {patience_seconds:g} seconds: it is stopped, or"
+            " gets no CPU, or is held by code in C; gdb or py-spy can look into it"
+        )
+    except PermissionError:
+        problem = f"process {pid} may not be asked: run this as {_who_may(pid)}"
+    except (FileNotFoundError, ConnectionRefusedError):
+        problem = f"process {pid} tells nothing yet, or no more: it starts, or it ends"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        problem = f"process {pid} gives no answer that can be read: {error}"
+    return Process(pid=pid, problem=problem)
+
+
+def _answered(pid: int, body: bytes) -> Process:
+    snapshot = from_json(body)
+    return Process(pid=snapshot.node.pid or pid, snapshot=snapshot)
+
+
+def _fetch(path: str, patience_seconds: float) -> bytes:
+    connection = _UnixConnection(path, patience_seconds)
+    try:
+        connection.request("GET", JSON_PATH)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise ValueError(f"HTTP {answer.status}")
+    return body
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, patience_seconds: float) -> None:
+        super().__init__("node", timeout=patience_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _who_may(pid: int) -> str:
+    try:
+        owner = pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
+    except (OSError, KeyError):
+        owner = "the user of the node"
+    return owner if owner == "root" else f"{owner} or as root"

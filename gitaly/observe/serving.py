@@ -1,0 +1,180 @@
+"""Plain HTTP for people and programs that look at the node, on threads of its own.
+
+So it answers also when the event loop does not, and never stands in its way.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, MetricsHandler
+
+MOST_CLIENTS: Final = 32  # at once
+CLIENT_SECONDS: Final = 30.0  # for a request, and for each piece of an answer to be taken
+END_SECONDS: Final = 2.0  # for a thread that is still at work when the node ends
+BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One page."""
+
+    kind: str  # its content type
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+
+Pages = Mapping[str, Callable[[], Answer]]  # by path; called on the thread of the request
+
+
+class _Handler(MetricsHandler):
+    """Answers with a page, or with the metrics for every path that is none."""
+
+    pages: Pages
+    timeout = CLIENT_SECONDS
+
+    def do_GET(self) -> None:  # noqa: N802  # http.server's name
+        page = self.pages.get(urlsplit(self.path).path)
+        if page is not None:
+            self._answer(page())
+        elif self.registry is None:
+            self.send_error(404)
+        else:
+            super().do_GET()
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        page = self.pages.get(urlsplit(self.path).path)
+        if page is None:
+            self.send_error(405)
+        else:
+            self._answer(page())
+
+    def _answer(self, answer: Answer) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def version_string(self) -> str:
+        return "gitaly"
+
+
+class Server:
+    """Accepts on a socket that listens, which becomes its own, until it is closed."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        pages: Pages,
+        registry: CollectorRegistry | None,
+        *,
+        client_seconds: float = CLIENT_SECONDS,
+        most_clients: int = MOST_CLIENTS,
+    ) -> None:
+        """`registry` None: there are no metrics here, and other paths are not found."""
+        self._listening = listening
+        self._most_clients = most_clients
+        self._handler = type(
+            "Handler",
+            (_Handler,),
+            {"pages": pages, "registry": registry, "timeout": client_seconds},
+        )
+        self._clients: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []  # those that may still run
+        self._lock = threading.Lock()
+        self._wake = os.eventfd(
+            0, os.EFD_CLOEXEC
+        )  # the socket is not shut down: others may have it
+        listening.setblocking(False)  # and be faster
+        self._accepting = threading.Thread(target=self._accept, name="http", daemon=True)
+        self._accepting.start()
+
+    def close(self) -> None:
+        """Accept nothing more, and drop who is still here."""
+        os.eventfd_write(self._wake, 1)
+        self._accepting.join()
+        os.close(self._wake)
+        self._listening.close()
+        with self._lock:
+            clients = self._clients.copy()
+        for connected in clients:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+        until = time.monotonic() + END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _accept(self) -> None:
+        poll = select.poll()
+        for descriptor in (self._listening.fileno(), self._wake):
+            poll.register(descriptor, select.POLLIN)
+        while self._wake not in dict(poll.poll()):
+            try:
+                connected, _ = self._listening.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                    time.sleep(0.1)
+                continue
+            self._begin(connected)
+
+    def _begin(self, connected: socket.socket) -> None:
+        thread = threading.Thread(target=self._serve, args=(connected,), name="http", daemon=True)
+        with self._lock:
+            is_welcome = len(self._clients) < self._most_clients
+            if is_welcome:
+                self._clients.add(connected)
+        try:
+            if is_welcome:
+                thread.start()
+                self._threads = [*filter(threading.Thread.is_alive, self._threads), thread]
+                return
+            connected.setblocking(False)
+            connected.send(BUSY)
+        except (OSError, RuntimeError):  # no thread can be started
+            self._clients.discard(connected)
+        connected.close()
+
+    def _serve(self, connected: socket.socket) -> None:
+        try:
+            with contextlib.suppress(OSError):  # the client has gone, or takes too long
+                self._handler(connected, ("", 0), self)
+        finally:
+            with self._lock:
+                self._clients.discard(connected)
+            connected.close()
+
+
+@contextlib.contextmanager
+def status_socket(path: str, pages: Pages) -> Iterator[None]:
+    """Serve pages on a unix socket that nobody but the node's user may open, for the block."""
+    listening = socket.socket(socket.AF_UNIX)
+    try:
+        listening.bind(path)
+        os.chmod(path, 0o600)
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    server = Server(listening, pages, None)
+    try:
+        yield
+    finally:
+        server.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,159 @@
+"""Pages for people: clients that misbehave, and sockets that are nobody else's business."""
+
+import http.client
+import os
+import socket
+import stat
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gitaly.observe.pages import content_policy, status_pages
+from gitaly.observe.serving import Answer, Pages, Server, status_socket
+from gitaly.observe.snapshot import NodeState, Snapshot, from_json
+from tests.e2e.node_process import wait_until
+
+HUGE = Answer(kind="text/plain", body=b"x" * (64 << 20))  # more than any buffer of a connection
+PAGES: Pages = {"/huge": lambda: HUGE, "/small": lambda: Answer(kind="text/plain", body=b"small")}
+
+
+@contextmanager
+def serving(pages: Pages = PAGES, **options: float) -> Iterator[int]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    server = Server(listening, pages, CollectorRegistry(), **options)  # type: ignore[arg-type]  # of its own
+    try:
+        yield port
+    finally:
+        server.close()
+    assert http_threads() == []
+
+
+def http_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "http"]
+
+
+def asked(port: int, path: str) -> socket.socket:
+    connected = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connected.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    return connected
+
+
+def get(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+def test_a_client_that_stops_reading_keeps_nobody_waiting_and_is_dropped() -> None:
+    with serving(client_seconds=0.2) as port, asked(port, "/huge") as stalled:
+        assert stalled.recv(1) == b"H"
+        assert get(port, "/small") == (200, b"small")
+        wait_until(lambda: len(http_threads()) == 1, "nobody to serve it any more")
+        received = sum(map(len, iter(lambda: stalled.recv(1 << 20), b"")))
+    assert received < len(HUGE.body)
+
+
+def test_a_client_that_never_asks_is_dropped() -> None:
+    with (
+        serving(client_seconds=0.05) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as silent,
+    ):
+        assert silent.recv(1) == b""
+
+
+def test_who_comes_when_too_many_are_there_is_told_so() -> None:
+    with serving(most_clients=1) as port:
+        with asked(port, "/huge") as first:
+            assert first.recv(1) == b"H"
+            assert is_turned_away(port)
+        wait_until(lambda: not is_turned_away(port), "the first one to be gone")
+        assert get(port, "/small") == (200, b"small")
+
+
+def is_turned_away(port: int) -> bool:
+    """Told to come later; what it had said is not read, so the connection may break first."""
+    try:
+        return get(port, "/small")[0] == 503
+    except ConnectionError:
+        return True
+
+
+def test_an_end_does_not_wait_for_clients() -> None:
+    with serving() as port:
+        stalled = asked(port, "/huge")
+        assert stalled.recv(1) == b"H"
+    stalled.close()
+
+
+def test_heads_of_pages_have_no_body_and_metrics_have_none() -> None:
+    with serving() as port:
+        assert get(port, "/small", "HEAD") == (200, b"")
+        assert get(port, "/metrics", "HEAD")[0] == 405
+        assert get(port, "/small", "POST")[0] == 501
+        assert get(port, "/small", "DELETE")[0] == 501
+
+
+def test_a_query_does_not_change_the_page() -> None:
+    with serving() as port:
+        assert get(port, "/small?x=1")[1] == b"small"
+
+
+def test_the_page_may_run_its_own_script_only_and_is_kept_nowhere() -> None:
+    with (
+        serving(status_pages(Snapshot)) as port,
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/status", timeout=20) as answer,
+    ):
+        html, headers = answer.read().decode(), answer.headers
+    policy = headers["Content-Security-Policy"]
+    assert policy == content_policy(html)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_the_page_is_one_file_and_makes_no_markup_of_data() -> None:
+    page = status_pages(Snapshot)["/status"]().body.decode()
+    for outside in ("http:", "https:", "src=", "@import", "url("):
+        assert outside not in page
+    for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert unsafe not in page
+
+
+def test_the_status_socket_is_for_the_nodes_user_alone_and_has_no_other_page(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "status")
+    pages = {
+        name: page
+        for name, page in status_pages(lambda: Snapshot(node=NodeState(pid=7))).items()
+        if name == "/status.json"
+    }
+    with status_socket(path, pages):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert b"404" in over(path, "/metrics").partition(b"\r\n")[0]
+        head, _, body = over(path, "/status.json").partition(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert from_json(body).node.pid == 7
+    assert not os.path.exists(path)
+
+
+def over(path: str, page: str) -> bytes:
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(path)
+        connected.sendall(f"GET {page} HTTP/1.0\r\n\r\n".encode())
+        return b"".join(iter(lambda: connected.recv(65536), b""))
+
+
+def test_a_status_socket_that_cannot_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"."), status_socket(str(tmp_path / "no" / "status"), {}):
+        pass

@@ -1,0 +1,111 @@
+"""Where threads and tasks are."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+from gitaly.observe.stacks import (
+    MOST_FRAMES,
+    MOST_NAMES,
+    dumped_places,
+    task_places,
+    thread_places,
+    thread_stack,
+)
+from gitaly.tasks import background
+
+DUMP = """Thread 0x00000000000000aa (most recent call first):
+  File "/usr/lib/python3.11/socket.py", line 294 in accept
+  File "/opt/venv/lib/python3.11/site-packages/gitaly/observe/serving.py", line 10 in _accept
+
+Thread 0x00000000000000bb (most recent call first):
+  File "/usr/lib/python3.11/socket.py", line 294 in accept
+  File "/opt/venv/lib/python3.11/site-packages/gitaly/observe/serving.py", line 10 in _accept
+
+Current thread 0x00000000000000cc (most recent call first):
+  File "/opt/venv/lib/python3.11/site-packages/gitaly/node.py", line 7 in <module>
+  ...
+"""
+
+
+async def inner(never: asyncio.Event) -> None:
+    await never.wait()
+
+
+async def outer(never: asyncio.Event) -> None:
+    await inner(never)
+
+
+async def endless(depth: int, never: asyncio.Event) -> None:
+    await (endless(depth - 1, never) if depth else never.wait())
+
+
+async def pieces(never: asyncio.Event) -> AsyncIterator[int]:
+    await never.wait()
+    yield 1
+
+
+async def following(never: asyncio.Event) -> None:
+    async for _ in pieces(never):
+        pass
+
+
+async def test_tasks_at_the_same_place_are_told_once_down_to_what_they_wait_for() -> None:
+    never = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(outer(never), name=f"t{n:03}") for n in range(200)]
+        await asyncio.sleep(0)
+        [place] = [p for p in task_places(asyncio.get_running_loop()) if p.count == 200]
+        for task in tasks:
+            task.cancel()
+    assert place.names == tuple(f"t{n:03}" for n in range(MOST_NAMES))
+    assert [line.partition(" ")[2] for line in place.stack] == ["outer", "inner", "Event.wait"]
+
+
+async def test_tasks_are_told_to_another_thread_while_the_loop_stands_still() -> None:
+    never, loop = asyncio.Event(), asyncio.get_running_loop()
+    found = []
+    async with background(outer(never)):
+        await asyncio.sleep(0)
+        looking = threading.Thread(target=lambda: found.extend(task_places(loop)))
+        looking.start()
+        looking.join()  # and the loop with it
+    assert any("inner" in line for place in found for line in place.stack)
+
+
+async def test_a_stack_without_end_is_cut_and_a_generator_does_no_harm() -> None:
+    never = asyncio.Event()
+    async with background(endless(200, never)), background(following(never)):
+        await asyncio.sleep(0)
+        places = task_places(asyncio.get_running_loop())
+    assert max(len(place.stack) for place in places) == MOST_FRAMES
+    [walk] = [place for place in places if "following" in place.stack[0]]
+    assert [line.partition(" ")[2] for line in walk.stack] == ["following", "pieces", "Event.wait"]
+
+
+def test_threads_are_told_by_name() -> None:
+    end = threading.Event()
+    waiting = threading.Thread(target=end.wait, name="waiting-one")
+    waiting.start()
+    place = next(place for place in thread_places() if "waiting-one" in place.names)
+    assert waiting.ident is not None
+    stack = thread_stack(waiting.ident)
+    end.set()
+    waiting.join()
+    assert any("Event.wait" in line for line in place.stack)
+    assert stack == place.stack
+    assert thread_stack(-1) == ()
+
+
+def test_what_faulthandler_writes_is_understood() -> None:
+    most, other = dumped_places(DUMP)
+    assert (most.count, most.names) == (2, ("170", "187"))
+    assert most.stack == ("gitaly/observe/serving.py:10 _accept", "python3.11/socket.py:294 accept")
+    assert (other.count, other.stack) == (1, ("gitaly/node.py:7 <module>",))
+
+
+def test_a_dump_that_was_cut_off_is_understood_as_far_as_it_goes() -> None:
+    for end in range(len(DUMP)):
+        assert sum(place.count for place in dumped_places(DUMP[:end])) <= 3
+    assert dumped_places("") == []
+    assert dumped_places("nonsense\n  File") == []
