@@ -23,12 +23,11 @@ from gitaly.tasks import background
 
 PREFIX: Final = "pack objects hook"
 MOVE_BYTES: Final = 1 << 20
-POUR_BYTES: Final = 4 << 20  # at most, until somebody looks again whether there is room
+POUR_BYTES: Final = 8 << 20  # at most, until somebody looks again whether there is room
 SPACE_CHECK_BYTES: Final = 16 << 20  # between looks at the free space
 # With backpressure: how far git may be ahead of the fastest reader. Enough that a reader which
 # reads never waits for git, and one that stalls stops it.
-AHEAD_BYTES: Final = 4 << 20
-NEWS_SECONDS: Final = 0.004  # between what readers hear of a file that grows all the time
+AHEAD_BYTES: Final = 8 << 20
 
 
 class CannotKeep(Exception):
@@ -197,10 +196,10 @@ class Production:
         try:
             while True:
                 await self._let_readers_follow()
-                if self._entry.size >= checked:
+                if pouring.at >= checked:
                     await self._check_space()
-                    checked = self._entry.size + SPACE_CHECK_BYTES
-                await self._pour(pouring, self._entry.size + await self._room())
+                    checked = pouring.at + SPACE_CHECK_BYTES
+                await self._pour(pouring, pouring.at + await self._room())
                 if pouring.is_over:
                     return file
                 if pouring.is_dry:
@@ -210,23 +209,11 @@ class Production:
             return None
 
     async def _pour(self, pouring: Pouring, end: int) -> None:
-        """Move bytes up to `end` of the file, and tell the readers now and then."""
-        entry, loop = self._entry, asyncio.get_running_loop()
         assert self._shelf is not None
-        index = self._shelf.index
-
-        def tell() -> None:
-            nonlocal timer
-            if pouring.at > entry.size:
-                index.grow(entry, pouring.at - entry.size)
-            timer = loop.call_later(NEWS_SECONDS, tell)
-
-        timer = loop.call_later(NEWS_SECONDS, tell)
         try:
             await self._blocking.run(pouring.run, end)
         finally:
-            tell()
-            timer.cancel()
+            self._shelf.index.grow(self._entry, pouring.at - self._entry.size)
 
     async def _room(self) -> int:
         """By how many bytes the file may grow now. Raises CannotKeep."""
