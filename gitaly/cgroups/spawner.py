@@ -85,7 +85,36 @@ class Request:
         self.launch = launch
         self.group = group
         self.ticket = Ticket(group.name, time.monotonic())
-        self.child: asyncio.Future[Descendant] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._child: asyncio.Future[Descendant] = self._loop.create_future()
+
+    async def child(self, patience_seconds: float) -> Descendant:
+        """Wait for it. Raises TimeoutError, or what `fail` was told; a child that comes too late,
+        or for a caller that was cancelled meanwhile, is killed."""
+        patience = self._loop.call_later(patience_seconds, self.fail, TimeoutError())
+        try:
+            return await self._child
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+        finally:
+            patience.cancel()
+
+    def _give_up(self) -> None:
+        if not self._child.cancel() and self._child.exception() is None:
+            self._child.result().signal_group(signal.SIGKILL)
+
+    def born(self, child: Descendant) -> None:
+        """It lives."""
+        if self._child.done():
+            child.signal_group(signal.SIGKILL)
+        else:
+            self._child.set_result(child)
+
+    def fail(self, error: Exception) -> None:
+        """It will not."""
+        if not self._child.done():
+            self._child.set_exception(error)
 
 
 class CgroupSpawner:
@@ -187,10 +216,9 @@ class CgroupSpawner:
         request = Request(launch, group)
         self._requests[request.ticket] = request
         try:
-            async with asyncio.timeout(self._patience_seconds):
-                self._crew.enter(request.ticket)
-                self._dispatch()
-                return await request.child
+            self._crew.enter(request.ticket)
+            self._dispatch()
+            return await request.child(self._patience_seconds)
         except (QueueFull, TimeoutError) as error:
             self._metrics.refused()
             raise ResourceExhausted(
@@ -198,28 +226,31 @@ class CgroupSpawner:
                 **{"cgroup.path": group.path},
             ) from error
         finally:
-            request.child.cancel()  # from now on a child that is born has no parent here
             self._crew.leave(request.ticket)
             del self._requests[request.ticket]
 
     def _dispatch(self) -> None:
-        """Serve whom we can."""
+        """Serve whom we can, and have somebody ready for the next."""
         while not self._is_closed:
-            if self._crew.needs_another():
+            served = self._crew.next()
+            if served is not None:
+                self._serve(*served)
+            elif not self._crew.needs_another():
+                return
+            else:
                 try:
                     self._add_worker()
                 except OSError as error:
                     if not self._workers:
                         self._refuse_all(OSError(error.errno, error.strerror))
-                        return
-            served = self._crew.next()
-            if served is None:
-                return
-            ticket, worker = served
-            request = self._requests[ticket]
-            self._metrics.waited(time.monotonic() - ticket.since)
-            done = partial(self._birth_is_over, worker, request)
-            worker.process.start(request.launch, request.group, done)
+                    return
+
+    def _serve(self, ticket: Ticket, worker: Worker[SpawnerProcess]) -> None:
+        request = self._requests[ticket]
+        waited = time.monotonic() - ticket.since
+        done = partial(self._birth_is_over, worker, request)
+        worker.process.start(request.launch, request.group, done)
+        self._metrics.waited(waited)
 
     def _birth_is_over(
         self,
@@ -231,18 +262,14 @@ class CgroupSpawner:
         if worker.process in self._workers:
             self._crew.born(worker, time.monotonic(), lives=lives)
         if isinstance(born, Exception):
-            if not request.child.done():
-                request.child.set_exception(born)
-        elif not request.child.done():
-            request.child.set_result(born)
-        else:  # the caller has gone
-            born.signal_group(signal.SIGKILL)
+            request.fail(born)
+        else:
+            request.born(born)
         self._dispatch()
 
     def _refuse_all(self, error: Exception) -> None:
         for request in self._requests.values():
-            if not request.child.done():
-                request.child.set_exception(error)
+            request.fail(error)
 
     def _add_worker(self) -> None:
         process = SpawnerProcess(

@@ -143,7 +143,7 @@ class SpawnerProcess:
             group.doors,
             group.kill_counter,
             [os.fsencode(word) for word in launch.argv],
-            [os.fsencode(f"{key}={value}") for key, value in launch.env.items()],
+            {os.fsencode(name): os.fsencode(value) for name, value in launch.env.items()},
         )
         try:
             self._send(request, [launch.stdin, launch.stdout, launch.stderr])
@@ -197,15 +197,16 @@ class SpawnerProcess:
             return
         except ConnectionError:
             packet, ancillary = b"", []
-        kind, _, rest = packet.partition(b" ")
-        if kind == b"B":
-            self._born(int(rest), [data for _, _, data in ancillary])
-        elif kind == b"E":
-            self._died(rest)
+        kind = packet[:1]
+        if kind == b"E":
+            self._died(packet)
+        elif kind == b"B":
+            self._born(int(packet[1:]), [data for _, _, data in ancillary])
         elif kind == b"G":
-            self._fail(GroupClosed(int(rest)))
+            self._fail(GroupClosed(int(packet[1:])))
         elif kind == b"F":
-            self._fail(OSError(int(rest), os.strerror(int(rest))))
+            number = int(packet[1:])
+            self._fail(OSError(number, os.strerror(number)))
         else:
             self._end()
 
@@ -218,12 +219,10 @@ class SpawnerProcess:
         done(child)
 
     def _died(self, packet: bytes) -> None:
-        pid, status, before, after, *usage = packet.split()
-        child = self._children.pop(int(pid))
-        child.kills = (int(before), int(after))
-        # The first two are seconds, the others whole numbers.
-        figures = [*map(float, usage[:2]), *map(int, usage[2:])]
-        child.over(End(int(status), struct_rusage(figures)))
+        pid, status, before, after, usage = spawner_program.decode_end(packet)
+        child = self._children.pop(pid)
+        child.kills = (before, after)
+        child.over(End(status, struct_rusage(usage)))
         self._reaped(self, child)
 
     def _fail(self, error: Exception) -> None:

@@ -13,40 +13,43 @@ It imports next to nothing (9 ms to start, 3 MB of its own) and has one thread: 
 HOME_TASKS_FILE lead back to the node's groups: it is out of the way of a throttled group while
 children of it run, so that their end is known at once. Without them (cgroup v2) it stays inside.
 
-A message is one packet: the request below, answered by "B pid" (born), "G errno" (the group cannot
-be entered) or "F errno" (not started); later "E pid status kills-before kills-after rusage…". It
-lives as long as the socket, and what it has started dies with it.
+A message is one packet. A request is the `encode` below, answered by "B pid" (born; the pidfd comes
+with it), "G errno" (the group cannot be entered) or "F errno" (not started); later comes "E" with
+what `decode_end` names. It lives as long as the socket, and what it has started dies with it.
+
+Values travel as `marshal` writes them, which takes a tenth of the time of words cut out of text:
+both ends are the same interpreter. What stands before posix_spawn here is waited for by whoever
+wants a child, and what stands between its end and "E"; the rest happens beside it.
 """
 
 import _signal  # type: ignore[import-not-found]  # nobody has typed it; signal imports enum
 import _socket
 import gc
+import marshal
 import os
 import select
 import sys
 
 PACKET_BYTES = 1 << 16  # of a request
-LONG = b"M"  # a request that is longer: it is in a memory file, the fourth descriptor
+LONG = b"M"  # stands for a request that is longer: it is in a memory file, the fourth descriptor
 SOCKET = 0
 # What a child must not inherit from the node; this process ignores them itself.
 IGNORED = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 DEFAULTED = (*IGNORED, _signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD)
 
 
-def encode(doors: tuple[str, ...], counter: str, argv: list[bytes], env: list[bytes]) -> bytes:
+def encode(
+    doors: tuple[str, ...], counter: str, argv: list[bytes], env: dict[bytes, bytes]
+) -> bytes:
     """A request. `doors`: the files that one writes "0" to in order to be inside the group;
     `counter`: the file that counts the kernel's kills there, empty if there is none."""
-    head = b"%d %d\n" % (len(doors), len(argv))
-    return head + b"\0".join([counter.encode(), *(door.encode() for door in doors), *argv, *env])
+    return marshal.dumps((doors, counter, argv, env))
 
 
-def decode(data: bytes) -> tuple[list[bytes], bytes, list[bytes], dict[bytes, bytes]]:
-    """What `encode` was given, the environment as a dictionary."""
-    head, _, body = data.partition(b"\n")
-    doors, args = map(int, head.split())
-    counter, *parts = body.split(b"\0")
-    env = dict([entry.split(b"=", 1) for entry in parts[doors + args :]])
-    return parts[:doors], counter, parts[doors : doors + args], env
+def decode_end(packet: bytes) -> tuple[int, int, int, int, tuple[float, ...]]:
+    """The pid, its wait status, kills in its group before its birth and now, and its rusage."""
+    end: tuple[int, int, int, int, tuple[float, ...]] = marshal.loads(packet[1:])  # noqa: S302 - our own child wrote it
+    return end
 
 
 def kills_in(counter: int) -> int:
@@ -65,7 +68,7 @@ def kills_in(counter: int) -> int:
 class Group:
     """A control group, by the files that lead into it."""
 
-    def __init__(self, doors: list[bytes], counter: bytes) -> None:
+    def __init__(self, doors: tuple[str, ...], counter: str) -> None:
         self.doors = doors
         self.fds: list[int] = []
         self.counter = -1
@@ -109,16 +112,17 @@ class Child:
 class Spawner:
     """Takes requests from the socket, one after the other, and tells of children that end."""
 
-    def __init__(self, homes: list[bytes]) -> None:
+    def __init__(self, homes: tuple[str, ...]) -> None:
         self.socket = _socket.socket(fileno=SOCKET)
         self.poll = select.poll()
         self.poll.register(SOCKET, select.POLLIN)
-        self.group = Group([], b"")
+        self.request = bytearray(PACKET_BYTES)  # made once: what is new costs page faults
+        self.group = Group((), "")
         self.is_inside = False
         self.children: dict[int, Child] = {}  # by pidfd
-        self.home = Group([], b"")
+        self.home = Group((), "")
         try:
-            self.home = Group(homes, b"")
+            self.home = Group(homes, "")
             self.home.enter()
         except OSError:
             self.home.close()  # not ours to enter: then it stays where its children are
@@ -139,16 +143,19 @@ class Spawner:
 
     def serve(self) -> bool:
         """One request; False: the node is gone."""
-        data, ancillary, _, _ = self.socket.recvmsg(PACKET_BYTES, 64, _socket.MSG_CMSG_CLOEXEC)
-        if not data:
+        size, ancillary, _, _ = self.socket.recvmsg_into(
+            [self.request], 64, _socket.MSG_CMSG_CLOEXEC
+        )
+        if not size:
             return False
         fds: list[int] = []
         for _, _, rights in ancillary:
             fds += memoryview(rights).cast("i").tolist()
         try:
-            if data == LONG:
-                data = os.pread(fds[3], os.fstat(fds[3]).st_size, 0)
-            self.start(data, fds[:3])
+            if size == len(LONG):
+                self.start(os.pread(fds[3], os.fstat(fds[3]).st_size, 0), fds)
+            else:
+                self.start(self.request, fds)
         except NotInside as error:
             self.socket.send(b"G %s" % error.args)
         except OSError as error:
@@ -157,8 +164,9 @@ class Spawner:
             os.close(fd)
         return True
 
-    def start(self, data: bytes, stdio: list[int]) -> None:
-        doors, counter, argv, env = decode(data)
+    def start(self, request: bytes | bytearray, fds: list[int]) -> None:
+        # It ends where it says; the node, who started us, wrote it.
+        doors, counter, argv, env = marshal.loads(request)  # noqa: S302
         self.enter(doors, counter)
         kills = kills_in(self.group.counter)
         try:
@@ -166,13 +174,16 @@ class Spawner:
                 argv[0],
                 argv,
                 env,
-                file_actions=[(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in enumerate(stdio)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, fds[place], place) for place in (0, 1, 2)],
                 setpgroup=0,
                 setsigmask=(),
                 setsigdef=DEFAULTED,
             )
+            self.tell_born(pid, kills)
         finally:
             self.leave()
+
+    def tell_born(self, pid: int, kills: int) -> None:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
@@ -184,7 +195,7 @@ class Spawner:
         right = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))
         self.socket.sendmsg([b"B %d" % pid], [right])
 
-    def enter(self, doors: list[bytes], counter: bytes) -> None:
+    def enter(self, doors: tuple[str, ...], counter: str) -> None:
         try:
             if doors != self.group.doors:
                 group, last = Group(doors, counter), self.group
@@ -194,7 +205,7 @@ class Spawner:
                 self.group.enter()
                 self.is_inside = True
         except OSError as error:
-            last, self.group, self.is_inside = self.group, Group([], b""), False
+            last, self.group, self.is_inside = self.group, Group((), ""), False
             self.release(last)
             raise NotInside(b"%d" % (error.errno or 0)) from error
 
@@ -210,9 +221,8 @@ class Spawner:
         child = self.children.pop(pidfd)
         kill_group(child.pid)  # while the leader is a zombie nobody else can have its number
         _, status, usage = os.wait4(child.pid, 0)
-        figures = " ".join(map(repr, usage)).encode()
-        numbers = (child.pid, status, child.kills, kills_in(child.group.counter), figures)
-        self.socket.send(b"E %d %d %d %d %b" % numbers)
+        end = (child.pid, status, child.kills, kills_in(child.group.counter), tuple(usage))
+        self.socket.send(b"E" + marshal.dumps(end))
         self.poll.unregister(pidfd)
         os.close(pidfd)
         self.release(child.group)
@@ -237,7 +247,7 @@ def kill_group(pid: int) -> None:
         return
 
 
-def main(homes: list[bytes]) -> None:
+def main(homes: tuple[str, ...]) -> None:
     """Serve until the socket ends."""
     gc.disable()
     for number in IGNORED:
@@ -246,4 +256,4 @@ def main(homes: list[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    main([home.encode() for home in sys.argv[1:]])
+    main(tuple(sys.argv[1:]))

@@ -219,8 +219,7 @@ class Processes:
             subcmd=subcmd,
             reference_backend=reference_backend,
         )
-        ends = ChildEnds(stdin, stdout, stderr)
-        try:
+        with ChildEnds(stdin, stdout, stderr) as ends:
             launch = Launch(
                 argv=argv,
                 env=env,
@@ -232,11 +231,6 @@ class Processes:
                 spares_others=spares_others,
             )
             child = await self._start(launch, ends, label, account)
-        except BaseException:
-            ends.close()
-            raise
-        finally:
-            ends.close_childs()
         failure = None
         try:
             yield child

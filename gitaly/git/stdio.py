@@ -2,7 +2,7 @@
 
 import os
 from enum import Enum
-from typing import Final
+from typing import Final, Self
 
 from gitaly.git.pipes import PipeReader, PipeWriter
 
@@ -22,8 +22,9 @@ Target = Stream | int
 
 
 class ChildEnds:
-    """The descriptors of one child. Ours live as long as the child, the child's until it is born.
+    """The descriptors of one child. Use it in a `with`, in which the child is born.
 
+    At its end the child's are closed on our side; ours live as long as the child, if there is one.
     stderr None: a pipe whose reading end is `error_text`.
     """
 
@@ -45,9 +46,14 @@ class ChildEnds:
             else:
                 self.child_stderr, self.stderr = self._output(stderr)
         except BaseException:
-            self.close()
-            self.close_childs()
+            self._close(is_born=False)
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._close(is_born=kind is None)
 
     def _stdin(self, target: Target) -> int:
         if target is not PIPE:
@@ -71,13 +77,11 @@ class ChildEnds:
         self._childs.append(fd)
         return fd
 
-    def close_childs(self) -> None:
-        """Close the child's ends on our side."""
+    def _close(self, *, is_born: bool) -> None:
         while self._childs:
             os.close(self._childs.pop())
-
-    def close(self) -> None:
-        """Close our ends."""
+        if is_born:
+            return
         for end in (self.stdin, self.stdout, self.stderr):
             if end is not None:
                 end.close()

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import socket
+from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from gitaly.hooks.payload import VARIABLE, Payload
 RECEIVE_BYTES: Final = 256 * 1024
 TAKE_BYTES: Final = 1 << 20
 STREAMS: Final = 3
+RIGHTS_BYTES: Final = socket.CMSG_LEN(STREAMS * 4)
 MOST_WRITE_BYTES: Final = 1 << 20  # of one instruction: the program holds it in memory
 
 
@@ -197,13 +199,18 @@ class Session:
 
     def _readable(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, RECEIVE_BYTES, STREAMS)
+            # Not socket.recv_fds, which ignores its flags: whatever is born here while the program
+            # waits, and lives longer, would keep git from ever seeing the end of its output.
+            data, ancillary, _, _ = self._socket.recvmsg(
+                RECEIVE_BYTES, RIGHTS_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             self._lose()
             return
-        self._descriptors += descriptors
+        for _, _, rights in ancillary:
+            self._descriptors += array("i", rights)
         if not data:
             self._lose()
             return

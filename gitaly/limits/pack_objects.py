@@ -23,22 +23,15 @@ class PackObjectsLimiter:
         self._limits = limits
 
     @asynccontextmanager
-    async def slot(
-        self,
-        remote_ip: str,
-        *,
-        has_username: bool,
-        tells_apart: bool = True,
-    ) -> AsyncIterator[Turn | None]:
+    async def slot(self, remote_ip: str, *, has_username: bool) -> AsyncIterator[Turn | None]:
         """A place for the length of the block; None: this client is not limited.
 
         `remote_ip`: as the client's proxy gave it, with or without a port. `has_username`: whether
-        it gave a name of a user too, be it empty. `tells_apart`: the feature flag
-        limit_unauthenticated. Raises, at the entrance only, Refused, and LeftQueue if it is
-        cancelled while it waits.
+        it gave a name of a user too, be it empty. Raises, at the entrance only, Refused, and
+        LeftQueue if it is cancelled while it waits.
         """
         key = client_of(remote_ip)
-        limiter = self.limits.limiter(has_username=has_username, tells_apart=tells_apart)
+        limiter = self.limits.limiter(has_username=has_username, tells_apart=True)
         if not key or limiter is None:
             yield None
             return

@@ -14,6 +14,7 @@ from gitaly.limits import LeftQueue, Refused
 from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
+from gitaly.packcache.pouring import Pouring
 from gitaly.packcache.reader import Blocking, Limiter, PackRequest
 from gitaly.packcache.shelf import Shelf
 from gitaly.packcache.store import identity_of
@@ -22,12 +23,11 @@ from gitaly.tasks import background
 
 PREFIX: Final = "pack objects hook"
 MOVE_BYTES: Final = 1 << 20
+POUR_BYTES: Final = 8 << 20  # at most, until somebody looks again whether there is room
 SPACE_CHECK_BYTES: Final = 16 << 20  # between looks at the free space
 # With backpressure: how far git may be ahead of the fastest reader. Enough that a reader which
 # reads never waits for git, and one that stalls stops it.
-AHEAD_BYTES: Final = 4 << 20
-ENOUGH_BYTES: Final = 128 * 1024
-PAUSE_SECONDS: Final = 0.002  # git writes some KiB at a time, and to wake up for each costs more
+AHEAD_BYTES: Final = 8 << 20
 
 
 class CannotKeep(Exception):
@@ -192,38 +192,40 @@ class Production:
     async def _fill(self, source: PipeReader, file: int) -> int | None:
         """Move everything into the file; None: not everything, the rest is still in the pipe."""
         checked = SPACE_CHECK_BYTES
-        assert self._shelf is not None
+        pouring = Pouring(source.fd, file)
         try:
             while True:
                 await self._let_readers_follow()
-                if not await self._shelf.has_room(MOVE_BYTES):
-                    raise CannotKeep("room")
-                if self._entry.size >= checked:
+                if pouring.at >= checked:
                     await self._check_space()
-                    checked = self._entry.size + SPACE_CHECK_BYTES
-                moved = await self._move(source, file)
-                if not moved:
+                    checked = pouring.at + SPACE_CHECK_BYTES
+                await self._pour(pouring, pouring.at + await self._room())
+                if pouring.is_over:
                     return file
-                self._shelf.index.grow(self._entry, moved)
-                await asyncio.sleep(PAUSE_SECONDS if moved < ENOUGH_BYTES else 0)
+                if pouring.is_dry:
+                    await source.readable()
         except (OSError, CannotKeep) as error:
             self._cannot_keep(error)
             return None
 
-    async def _move(self, source: PipeReader, file: int) -> int:
-        """Bytes from the pipe to the file; 0 at the end. Raises OSError of the file."""
-        while True:
-            try:
-                return await self._blocking.run(
-                    os.splice,
-                    source.fd,
-                    file,
-                    MOVE_BYTES,
-                    offset_dst=self._entry.size,
-                    flags=os.SPLICE_F_NONBLOCK,
-                )
-            except BlockingIOError:
-                await source.readable()
+    async def _pour(self, pouring: Pouring, end: int) -> None:
+        assert self._shelf is not None
+        try:
+            await self._blocking.run(pouring.run, end)
+        finally:
+            self._shelf.index.grow(self._entry, pouring.at - self._entry.size)
+
+    async def _room(self) -> int:
+        """By how many bytes the file may grow now. Raises CannotKeep."""
+        entry, shelf = self._entry, self._shelf
+        assert shelf is not None
+        if not await shelf.has_room(MOVE_BYTES):
+            raise CannotKeep("room")
+        if not shelf.has_plenty():
+            return MOVE_BYTES
+        if not shelf.policy.backpressure or not entry.readers:
+            return POUR_BYTES
+        return max(MOVE_BYTES, AHEAD_BYTES - (entry.size - entry.fastest))
 
     async def _check_space(self) -> None:
         assert self._shelf is not None

@@ -15,6 +15,7 @@ from gitaly.packcache.reader import Blocking
 from gitaly.packcache.store import Store
 
 SWEEP_SECONDS: Final = 60.0
+PLENTY_BYTES: Final = 256 << 20  # of the budget: more than many that write at once add unseen
 QUIET_SECONDS: Final = 5.0  # without a reader; then a storm is over
 Clock = Callable[[], float]  # monotonic seconds
 
@@ -137,6 +138,10 @@ class Shelf:
                 return False
             await self._sacrifice(victim)
         return True
+
+    def has_plenty(self) -> bool:
+        """Whether the budget is so far away that nobody needs to look at each step."""
+        return self.index.surplus(PLENTY_BYTES) <= 0
 
     async def has_space(self) -> bool:
         """Whether the file system has enough left, after others have gone for it. Raises OSError"""

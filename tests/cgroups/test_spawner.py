@@ -7,8 +7,10 @@ import signal
 import pytest
 
 from gitaly.cgroups import Resources
+from gitaly.cgroups.spawner import Request
+from gitaly.cgroups.spawner_process import Descendant
 from gitaly.errors import Internal, ResourceExhausted, Unavailable
-from gitaly.git import PIPE
+from gitaly.git import PIPE, Launch
 from tests.cgroups.conftest import Opened, Place
 from tests.cgroups.support import groups_of, own_groups, parent_of
 from tests.git.test_process import gone
@@ -122,6 +124,26 @@ async def test_a_call_cancelled_while_its_child_is_born_leaves_nothing(place: Pl
         with pytest.raises(asyncio.CancelledError):
             await task
     # The fixture sees that no process and no group is left.
+
+
+@pytest.mark.parametrize("is_cancelled_first", [False, True])
+async def test_a_child_of_whom_a_cancelled_call_has_not_heard_yet_is_killed(
+    place: Place, is_cancelled_first: bool
+) -> None:
+    group = next(iter(place.groups.made.values()))
+    async with place.processes.run(shell("exec sleep 60"), ENV, cmd="sh") as child:
+        launch = Launch(argv=[], env={}, stdin=0, stdout=1, stderr=2)
+        request = Request(launch, group)
+        waiting = asyncio.create_task(request.child(10))
+        await asyncio.sleep(0)
+        if is_cancelled_first:
+            waiting.cancel()
+        request.born(Descendant(child.pid, None, group))
+        if not is_cancelled_first:
+            waiting.cancel()  # before the task has had its turn to see the child
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert str(await child.wait()) == "signal: killed"
 
 
 async def test_repositories_have_spawners_of_their_own_while_they_work(place: Place) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gitaly.errors import Internal
-from gitaly.git import PipeReader, PipeWriter
+from gitaly.git import Launch, OwnChild, PipeReader, PipeWriter, posix_spawn
 from gitaly.hooks import HookGone, HookRun, Payload, Report, Requested, install
 from gitaly.hooks.installation import program_text
 from tests.hooks.conftest import PAYLOAD, a_place, opened, started
@@ -304,6 +304,35 @@ async def test_a_program_that_is_killed_while_it_copies_is_noticed(tmp_path: Pat
         child.kill()
         await noticed.wait()
         child.communicate()
+
+
+async def test_git_sees_the_end_of_a_hook_although_what_was_born_meanwhile_lives_on(
+    tmp_path: Path,
+) -> None:
+    born: list[OwnChild] = []
+    gone = asyncio.Event()
+
+    async def update(run: HookRun, _: Payload) -> int:
+        # As the node starts git, and what outlives a call: cat-file, or a spawner process.
+        with opened(Path(os.devnull), os.O_RDWR) as nowhere:
+            sleeping = Launch(
+                argv=["/bin/sleep", "60"], env={}, stdin=nowhere, stdout=nowhere, stderr=nowhere
+            )
+            child = OwnChild(posix_spawn(sleeping))
+        child.watch(lambda _: gone.set())
+        born.append(child)
+        return 0
+
+    async with a_place(tmp_path, update=update) as place:
+        try:
+            async with asyncio.timeout(10):
+                ended = await place.run("update", "a", "b", "c")
+            assert not gone.is_set()
+        finally:
+            for child in born:
+                child.signal_group(signal.SIGKILL)
+                await gone.wait()
+    assert (ended.code, ended.stdout, ended.stderr) == (0, b"", b"")
 
 
 async def test_strangers_are_turned_away(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_clients_without_a_name_have_a_queue_of_their_own(metrics: Metrics
     ):
         assert metrics.value("gitaly_pack_objects_in_progress", auth="unauthenticated") == 1
         with pytest.raises(Refused):
-            async with limits.slot("192.0.2.7", has_username=False, tells_apart=False):
+            async with limits.slot("192.0.2.7", has_username=False):
                 raise AssertionError
 
 

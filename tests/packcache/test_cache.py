@@ -236,14 +236,14 @@ async def test_without_backpressure_a_stalled_reader_does_not_hold_git(place: Ma
 
 async def test_with_backpressure_git_waits_for_the_fastest_reader(place: MakePlace) -> None:
     async with place(backpressure=True) as here:
-        fill(here.repository, 12 * MIB)
+        fill(here.repository, 20 * MIB)
         fetches = [here.fetch() for _ in range(2)]
         for fetch in fetches:
             fetch.reader.may_read.clear()
         await fetches[0].reader.began.wait()
-        await until(lambda: here.files()[0].stat().st_size >= 4 * MIB)
+        await until(lambda: here.files()[0].stat().st_size >= 8 * MIB)
         await asyncio.sleep(0.2)
-        assert here.files()[0].stat().st_size <= 6 * MIB
+        assert here.files()[0].stat().st_size <= 10 * MIB
         assert len(here.children()) == 1
         fetches[0].reader.may_read.set()  # one of them is enough
         pack = await fetches[0].pack()
