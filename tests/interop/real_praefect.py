@@ -69,7 +69,7 @@ def postgres(programs: Path, directory: Path) -> Iterator[int]:
         who = ["runuser", "-u", "postgres", "--"]
     _run(*who, programs / "initdb", "-D", data, "-A", "trust", "-U", "praefect")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-    control = [*who, programs / "pg_ctl", "-D", data, "-l", data / "log", "-w"]
+    control: list[str | Path] = [*who, programs / "pg_ctl", "-D", data, "-l", data / "log", "-w"]
     _run(*control, "-o", options, "start")
     try:
         yield port

@@ -52,7 +52,7 @@ class Cluster:
             )
             create(
                 CreateRepositoryRequest(repository=repository, default_branch=b"main"),
-                metadata=[("authorization", make_token(OUTER.encode(), time.time()))],
+                metadata=(("authorization", make_token(OUTER.encode(), time.time())),),
                 timeout=30,
             )
         return f"gitaly://{self.praefect.address}/default/{relative_path}"
