@@ -34,6 +34,7 @@ from gitaly.git.mailmap import NO_MAILMAP, Mailmap
 from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.merge_base import merge_base
 from gitaly.git.metrics import PrometheusCommandMetrics
+from gitaly.git.newest_commits import MOST_NEWEST
 from gitaly.git.object_sizes import objects_size
 from gitaly.git.objects import (
     NO_LIMIT,
@@ -90,6 +91,7 @@ __all__ = [
     "EMPTY_TREE",
     "ID_DIGITS",
     "LARGEST_LFS_POINTER_BYTES",
+    "MOST_NEWEST",
     "NO_HOOKS",
     "NO_LIMIT",
     "NO_MAILMAP",
