@@ -52,7 +52,7 @@ def parse_revision(revision: bytes) -> Revision | None:
         else:
             steps.append(Step(sign.decode(), number=int(count) if count else 1))
         before = before[: found.start()]
-    if _BASE.fullmatch(before) is None:
+    if _BASE.fullmatch(before) is None or _DESCRIBED.search(before):
         return None
     return Revision(_head(before), tuple(reversed(steps)), path if colon else None)
 

@@ -134,6 +134,17 @@ async def test_revisions_lead_where_git_says(objects: Objects, repository: Bare)
             ), revision
 
 
+async def test_what_git_describe_prints_leads_to_its_commit(
+    objects: Objects, repository: Bare
+) -> None:
+    main = repository.git("rev-parse", "main")
+    for end in ("", "^{commit}", "~0", "^{tree}", ":", ":dir"):
+        revision = f"v1-0-g{main[:8]}{end}"
+        found = await objects.info(repository, revision.encode())
+        assert found is not None, revision
+        assert found.object_id == repository.git("rev-parse", f"main{end}"), revision
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_objects_are_read_whole(objects: Objects, repository: Bare, packed: bool) -> None:
     if packed:
