@@ -43,6 +43,7 @@ from gitaly.git.objects import (
     ObjectInfo,
     Objects,
     ObjectTooLarge,
+    checked_revision,
 )
 from gitaly.git.objects_by_git import GitObjects
 from gitaly.git.objects_in_process import InProcessObjects
@@ -167,6 +168,7 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
+    "checked_revision",
     "commit_fields_by_git",
     "cpu_seconds_of_groups",
     "current_account",

@@ -75,3 +75,8 @@ def a_call(*flags: str, value: str = "true") -> Call:
 async def all_of(responses: AsyncIterable[T]) -> list[T]:
     """The messages of a stream."""
     return [response async for response in responses]
+
+
+async def together(responses: AsyncIterable[list[T]]) -> list[T]:
+    """The messages of a stream that has several at hand at a time."""
+    return [response async for some in responses for response in some]
