@@ -10,7 +10,7 @@ from gitaly._pb.shared_pb2 import BLOB, COMMIT, TREE
 from gitaly.errors import Internal, InvalidRequest, NodeError
 from gitaly.services.blob import BlobServicer
 from tests.git.support import Bare
-from tests.services.readers import a_call, all_of, together
+from tests.services.readers import a_call, all_of, decoded
 from tests.storage.support import message, put
 
 BOTH_FORMATS = pytest.mark.parametrize("bare", ["sha1", "sha256"], indirect=True)
@@ -122,7 +122,7 @@ async def many(
 ) -> list[GetBlobsResponse]:
     wanted = [GetBlobsRequest.RevisionPath(revision=x, path=y) for x, y in pairs]
     request = GetBlobsRequest(repository=message(), revision_paths=wanted, limit=limit)
-    return await together(blobs.GetBlobs(request, a_call()))
+    return await decoded(GetBlobsResponse, blobs.GetBlobs(request, a_call()))
 
 
 @BOTH_FORMATS
