@@ -21,6 +21,7 @@ from gitaly.storage import Blocking
 
 RENAMES: Final = "30%"
 NAMES_AT_ONCE: Final = 500  # paths on one command line
+PIECES_AT_ONCE: Final = 32  # of 5 KiB
 Key = tuple[bytes, str, str]
 
 
@@ -55,8 +56,8 @@ def options_of(request: CommitDiffRequest) -> PatchOptions:
 
 async def commit_diff(
     diffs: Diffs, blocking: Blocking, comparison: Comparison, options: PatchOptions
-) -> AsyncGenerator[CommitDiffResponse, None]:
-    """One message or more for each file, in git's order.
+) -> AsyncGenerator[list[CommitDiffResponse], None]:
+    """One message or more for each file, in git's order; those together that are at hand.
 
     Where white space is ignored, what differs in nothing else comes last, without a patch; so does
     each file that was not looked at because of the limits. Source: Gitaly,
@@ -69,6 +70,7 @@ async def commit_diff(
             PatchSpool(blocking) as spool,
         ):
             async for events in batches:
+                ready: list[CommitDiffResponse] = []
                 for event in events:
                     if isinstance(event, PatchText):
                         await spool.add(event.data)
@@ -76,18 +78,33 @@ async def commit_diff(
                     if options.ignores_space and event.entry is not None:
                         seen.add(_key(event.entry))
                     if event.in_pieces and not event.is_pruned:
-                        response = response_of(event)
-                        async for piece, is_last in spool.pieces():
-                            response.raw_patch_data, response.end_of_patch = piece, is_last
-                            yield response
-                            response = CommitDiffResponse()
+                        if ready:
+                            yield ready
+                        async for responses in _from_spool(event, spool):
+                            yield responses
+                        ready = []
                         continue
                     spool.clear()
-                    for response in responses_of(event):
-                        yield response
+                    ready += responses_of(event)
+                if ready:
+                    yield ready
     if options.ignores_space:
         async for response in _differing_in_space(diffs, comparison, seen):
-            yield response
+            yield [response]
+
+
+async def _from_spool(file: FileDiff, spool: PatchSpool) -> AsyncIterator[list[CommitDiffResponse]]:
+    """A file whose patch is large."""
+    response, ready = response_of(file), list[CommitDiffResponse]()
+    async for piece, is_last in spool.pieces():
+        response.raw_patch_data, response.end_of_patch = piece, is_last
+        ready.append(response)
+        response = CommitDiffResponse()
+        if len(ready) == PIECES_AT_ONCE:
+            yield ready
+            ready = []
+    if ready:
+        yield ready
 
 
 def responses_of(file: FileDiff) -> Iterator[CommitDiffResponse]:

@@ -7,6 +7,7 @@ from cachetools import LRUCache
 
 from gitaly.errors import Internal
 from gitaly.git import (
+    AmbiguousRevision,
     Objects,
     RepositoryPaths,
     TreeEntry,
@@ -17,6 +18,21 @@ from gitaly.git import (
 from gitaly.services.tree_paths import clean_path
 
 KEPT_BYTES: Final = 4 << 20  # of trees, for one call
+
+
+async def tree_of(objects: Objects, repository: RepositoryPaths, revision: bytes) -> bytes:
+    """The tree that a revision leads to; the revision itself if that is not clear.
+
+    For a git that compares: told the trees, it opens no commit-graph, which takes it half a
+    millisecond.
+    """
+    if revision.startswith(b"-") or b"\0" in revision:
+        return revision
+    try:
+        found = await objects.info(repository, revision + b"^{tree}")
+    except AmbiguousRevision:
+        return revision
+    return revision if found is None else found.object_id.encode()
 
 
 class EntryFinder:
