@@ -5,6 +5,7 @@ Source: gitrevisions(7); git, object-name.c (what is tried first).
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -35,6 +36,7 @@ class Revision(NamedTuple):
     path: bytes | None = None
 
 
+@lru_cache(maxsize=256)
 def parse_revision(revision: bytes) -> Revision | None:
     """None: it takes git to understand this."""
     if len(revision) > LONGEST_BYTES:

@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypedDict
 
 from gitaly._pb.diff_pb2 import CommitDiffRequest, CommitDiffResponse
 from gitaly.errors import prefixed
 from gitaly.git.diffs import (
     Comparison,
     Diffs,
+    Event,
     FileDiff,
     Limits,
     LineCounts,
@@ -23,6 +25,17 @@ RENAMES: Final = "30%"
 NAMES_AT_ONCE: Final = 500  # paths on one command line
 PIECES_AT_ONCE: Final = 32  # of 5 KiB
 Key = tuple[bytes, str, str]
+
+
+class Sides(TypedDict):
+    """Before and after."""
+
+    from_path: bytes
+    to_path: bytes
+    from_id: str
+    to_id: str
+    old_mode: int
+    new_mode: int
 
 
 def limits_of(request: CommitDiffRequest) -> Limits:
@@ -70,27 +83,35 @@ async def commit_diff(
             PatchSpool(blocking) as spool,
         ):
             async for events in batches:
-                ready: list[CommitDiffResponse] = []
-                for event in events:
-                    if isinstance(event, PatchText):
-                        await spool.add(event.data)
-                        continue
-                    if options.ignores_space and event.entry is not None:
-                        seen.add(_key(event.entry))
-                    if event.in_pieces and not event.is_pruned:
-                        if ready:
-                            yield ready
-                        async for responses in _from_spool(event, spool):
-                            yield responses
-                        ready = []
-                        continue
-                    spool.clear()
-                    ready += responses_of(event)
-                if ready:
-                    yield ready
+                if options.ignores_space:
+                    seen |= _keys(events)
+                async for responses in _told(events, spool):
+                    yield responses
     if options.ignores_space:
         async for response in _differing_in_space(diffs, comparison, seen):
             yield [response]
+
+
+async def _told(
+    events: Sequence[Event], spool: PatchSpool
+) -> AsyncIterator[list[CommitDiffResponse]]:
+    """What has been read at once; no list is empty."""
+    ready: list[CommitDiffResponse] = []
+    for event in events:
+        if isinstance(event, PatchText):
+            await spool.add(event.data)
+            continue
+        if event.in_pieces and not event.is_pruned:
+            if ready:
+                yield ready
+            ready = []
+            async for responses in _from_spool(event, spool):
+                yield responses
+            continue
+        spool.clear()
+        ready += responses_of(event)
+    if ready:
+        yield ready
 
 
 async def _from_spool(file: FileDiff, spool: PatchSpool) -> AsyncIterator[list[CommitDiffResponse]]:
@@ -122,12 +143,7 @@ def response_of(file: FileDiff) -> CommitDiffResponse:
     if entry is None:
         return CommitDiffResponse(overflow_marker=True)
     return CommitDiffResponse(
-        from_path=entry.old_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
+        **sides_of(entry),
         binary=file.binary,
         overflow_marker=file.overflow,
         collapsed=file.collapsed,
@@ -135,6 +151,23 @@ def response_of(file: FileDiff) -> CommitDiffResponse:
         lines_added=file.lines_added,
         lines_removed=file.lines_removed,
     )
+
+
+def sides_of(entry: RawEntry) -> Sides:
+    """What both messages about a changed file say of its two sides."""
+    return {
+        "from_path": entry.old_path,
+        "to_path": entry.new_path,
+        "from_id": entry.old_id,
+        "to_id": entry.new_id,
+        "old_mode": entry.old_mode,
+        "new_mode": entry.new_mode,
+    }
+
+
+def _keys(events: Sequence[Event]) -> set[Key]:
+    files = [event for event in events if isinstance(event, FileDiff)]
+    return {_key(file.entry) for file in files if file.entry is not None}
 
 
 def _key(entry: RawEntry) -> Key:
@@ -171,12 +204,7 @@ async def _line_counts(
 
 def _without_patch(entry: RawEntry, counts: LineCounts | None) -> CommitDiffResponse:
     return CommitDiffResponse(
-        from_path=entry.new_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
+        **sides_of(replace(entry, old_path=entry.new_path)),
         end_of_patch=True,
         lines_added=counts.additions if counts else 0,
         lines_removed=counts.deletions if counts else 0,

@@ -35,7 +35,7 @@ from gitaly.git import Formats, Objects
 from gitaly.git.diffs import Comparison, Diffs, LineCounts, RawEntry
 from gitaly.rpc import Call
 from gitaly.services.changed_paths import changed_paths_message, question_of
-from gitaly.services.commit_diff import commit_diff, options_of
+from gitaly.services.commit_diff import commit_diff, options_of, sides_of
 from gitaly.services.diff_blobs import BlobDiffs, check_diff_blobs
 from gitaly.services.messages import in_messages
 from gitaly.services.range_diff import range_arguments, range_diff
@@ -96,7 +96,7 @@ class DiffServicer:
         async with aclosing(self._diffs.entries(comparison, "--find-renames")) as batches:
             async for batch in batches:
                 for entry in (part for whole in batch for part in whole.without_type_change()):
-                    deltas.append(_delta(entry))
+                    deltas.append(CommitDelta(**sides_of(entry)))
                     size += _size(entry)
                     if size > DELTAS_BYTES:
                         yield CommitDeltaResponse(deltas=deltas)
@@ -226,17 +226,6 @@ def _revision(revision: str) -> str:
     if "\0" in revision:
         raise InvalidRequest("revision can't contain NUL")
     return revision
-
-
-def _delta(entry: RawEntry) -> CommitDelta:
-    return CommitDelta(
-        from_path=entry.old_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
-    )
 
 
 def _size(entry: RawEntry) -> int:
