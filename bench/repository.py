@@ -33,7 +33,7 @@ def make_repository(
     if importer.wait():
         raise SystemExit("git fast-import failed")
     run = ["git", "-C", str(path)]
-    subprocess.run([*run, "commit-graph", "write", "--reachable"], check=True)
+    subprocess.run([*run, "commit-graph", "write", "--reachable", "--changed-paths"], check=True)
     subprocess.run(
         [
             *run,
