@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from bench.calls import IN_FLIGHT, rate
 from bench.peer import Caller, headers_of
-from bench.processes import node
+from bench.processes import Measured, node
 from bench.reads_repository import BRANCHES, TAGS, WIDE_ENTRIES, make_reads_repository
 from bench.report import Row
 from gitaly._pb import blob_pb2 as blob
@@ -27,7 +27,7 @@ from gitaly._pb import ref_pb2 as ref
 from gitaly._pb import repository_pb2 as repo
 from gitaly._pb.shared_pb2 import PaginationParameter, Repository
 
-NAME = "reads.git"
+NAME = "reads-long.git"
 ROUNDS = 11
 SPAWNS_PER_ROUND = 8
 ROUND_SECONDS = 0.1  # of calls, after the spawns
@@ -82,14 +82,14 @@ def run_seconds(command: Sequence[str]) -> float:
     return time.perf_counter() - start
 
 
-def measure(storage: Path, history: str) -> Iterator[Row]:
+def measure(storage: Path) -> Iterator[Row]:
     """A row for each read, then how many a second, and all together beside the original's."""
-    make_reads_repository(storage / NAME, storage / history)
+    make_reads_repository(storage / NAME)
     reads = list(_reads(storage / NAME))
     beside_reference: dict[str, float] = {}
     with node(storage) as measured:
         for read in reads:
-            row, spawn = _measure(measured.port, storage / NAME, read)
+            row, spawn = _measure(measured, read)
             if read.reference_ms:
                 reference = read.reference_ms / REFERENCE_SPAWN_MS
                 beside_reference[read.name] = row.value / 1e3 / spawn / reference
@@ -104,28 +104,35 @@ def measure(storage: Path, history: str) -> Iterator[Row]:
     yield Row(f"slowest so: {worst}", beside_reference[worst], "x", None, 1.0, "")
 
 
-def _measure(port: int, path: Path, read: Read) -> tuple[Row, float]:
+def _measure(node: Measured, read: Read) -> tuple[Row, float]:
     """The row, and the seconds of a spawn."""
-    conversation = Conversation(port, read)
+    conversation = Conversation(node.port, read)
     ends = time.perf_counter() + 3 * ROUND_SECONDS
     while time.perf_counter() < ends:  # warm
         conversation.seconds()
     ours: list[float] = []
     spawns: list[float] = []
+    used = node.cpu_seconds()
     for _ in range(ROUNDS):
         spawns += [run_seconds(["git", "--version"]) for _ in range(SPAWNS_PER_ROUND)]
         ends = time.perf_counter() + ROUND_SECONDS
         while time.perf_counter() < ends:
             ours.append(conversation.seconds())
     spawn, our = median(spawns), median(ours)
+    cpu_ms = (node.cpu_seconds() - used) / len(ours) * 1e3
     if read.git:
-        command = ["git", "-C", str(path), *read.git]
+        command = ["git", "-C", str(node.storage / NAME), *read.git]
         pairs = [(conversation.seconds(), run_seconds(command)) for _ in range(PAIRS)]
         our, base = (median(times) for times in zip(*pairs, strict=True))
         ratio = median(call / git for call, git in pairs)
-        row = Row(read.name, our * 1e3, "ms", base * 1e3, read.limit, "git itself", ratio=ratio)
+        base_name = "git itself"
     else:
-        row = Row(read.name, our * 1e3, "ms", spawn * 1e3, read.limit, "git --version")
+        base, base_name, ratio = spawn, "git --version", our / spawn
+    row = Row(
+        *(read.name, our * 1e3, "ms", base * 1e3, read.limit, base_name),
+        ratio=ratio,
+        cpu_ms=cpu_ms,
+    )
     conversation.close()
     return row, spawn
 

@@ -1,7 +1,8 @@
-"""The repository that reads are measured on: many references, over the objects of the long history.
+"""The repository that reads are measured on: many references, over the objects of a long history.
 
-Its objects come by alternates from the other one; its own are the annotated tags and one commit
-with a wide directory and a large file.
+That is longer and larger than the one that is cloned: 80,000 commits, 500 MB. Its objects come by
+alternates; the repository's own are the annotated tags and one commit with a wide directory and a
+large file.
 """
 
 import os
@@ -9,15 +10,22 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.repository import make_repository
+
+HISTORY = "long.git"
+COMMITS = 80_000
+NEW_FILE_WORDS = 340
 BRANCHES, TAGS = 3_000, 1_000
 WIDE_ENTRIES = 500
 LARGE_FILE_BYTES = 30 * 1024
 
 
-def make_reads_repository(path: Path, history: Path) -> None:
-    """Write a bare repository beside `history`, whose branch `main` it shares; once."""
+def make_reads_repository(path: Path) -> None:
+    """Write a bare repository, and beside it the history whose branch `main` it shares; once."""
     if (path / "made").exists():
         return
+    history = path.with_name(HISTORY)
+    make_repository(history, COMMITS, words=NEW_FILE_WORDS)
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(path)], check=True)
     objects = os.path.relpath(history / "objects", path / "objects")
     (path / "objects/info/alternates").write_text(f"{objects}\n")

@@ -15,6 +15,7 @@ class Row:
     base_name: str
     higher_is_better: bool = False
     ratio: float | None = None  # where it is not just value/base: the median of pairs
+    cpu_ms: float | None = None  # of the node and its children, for one call; for the reader only
 
     @property
     def measure(self) -> float:
@@ -37,4 +38,6 @@ class Row:
             shown += (
                 f"{self.base:9.2f} {self.base_name:14} {self.measure:5.2f} x {sign} {self.limit:g}"
             )
+        if self.cpu_ms is not None:
+            shown += f"  {self.cpu_ms:6.2f} ms CPU"
         return f"{shown}  {'ok' if self.holds else 'MISSED'}"

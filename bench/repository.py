@@ -11,10 +11,12 @@ FILES = 4_000
 NEW_FILE_WORDS = 280  # about 1.5 KB packed: words of a vocabulary, not noise
 
 
-def make_repository(path: Path, commits: int = COMMITS, *, deltas: bool = True) -> None:
+def make_repository(
+    path: Path, commits: int = COMMITS, *, words: int = NEW_FILE_WORDS, deltas: bool = True
+) -> None:
     """Write a bare repository with git fast-import; takes some minutes, once.
 
-    Without `deltas` every clone has to compute them.
+    `words`: in each new file. Without `deltas` every clone has to compute them.
     """
     if (path / "made").exists():
         return
@@ -25,13 +27,13 @@ def make_repository(path: Path, commits: int = COMMITS, *, deltas: bool = True) 
         stdin=subprocess.PIPE,
     )
     assert importer.stdin is not None
-    for piece in _history(commits):
+    for piece in _history(commits, words):
         importer.stdin.write(piece)
     importer.stdin.close()
     if importer.wait():
         raise SystemExit("git fast-import failed")
     run = ["git", "-C", str(path)]
-    subprocess.run([*run, "commit-graph", "write", "--reachable"], check=True)
+    subprocess.run([*run, "commit-graph", "write", "--reachable", "--changed-paths"], check=True)
     subprocess.run(
         [
             *run,
@@ -50,7 +52,7 @@ def packed_bytes(path: Path) -> int:
     return sum(pack.stat().st_size for pack in path.glob("objects/pack/*.pack"))
 
 
-def _history(commits: int) -> Iterator[bytes]:
+def _history(commits: int, new_file_words: int) -> Iterator[bytes]:
     """A fast-import stream: every commit edits two files and adds one, tags and branches apart."""
     chance = random.Random(18)  # the same history every time
     vocabulary = [
@@ -70,7 +72,7 @@ def _history(commits: int) -> Iterator[bytes]:
         yield b"committer Ada Lovelace <ada@example.com> %d +0000\n" % stamp
         yield b"data %d\n%s" % (len(message), message)
         new = number % (FILES * 8)
-        texts[new % FILES] = lines(NEW_FILE_WORDS)
+        texts[new % FILES] = lines(new_file_words)
         edited = {new}
         for _ in range(2):
             name = chance.randrange(min(number + 1, FILES))

@@ -34,6 +34,7 @@ from gitaly.git.mailmap import NO_MAILMAP, Mailmap
 from gitaly.git.mailmaps import Mailmaps
 from gitaly.git.merge_base import merge_base
 from gitaly.git.metrics import PrometheusCommandMetrics
+from gitaly.git.newest_commits import MOST_NEWEST
 from gitaly.git.object_sizes import objects_size
 from gitaly.git.objects import (
     NO_LIMIT,
@@ -42,6 +43,7 @@ from gitaly.git.objects import (
     ObjectInfo,
     Objects,
     ObjectTooLarge,
+    checked_revision,
 )
 from gitaly.git.objects_by_git import GitObjects
 from gitaly.git.objects_in_process import InProcessObjects
@@ -91,6 +93,7 @@ __all__ = [
     "EMPTY_TREE",
     "ID_DIGITS",
     "LARGEST_LFS_POINTER_BYTES",
+    "MOST_NEWEST",
     "NO_HOOKS",
     "NO_LIMIT",
     "NO_MAILMAP",
@@ -167,6 +170,7 @@ __all__ = [
     "bundle",
     "check_archive",
     "checked_options",
+    "checked_revision",
     "commit_fields_by_git",
     "cpu_seconds_of_groups",
     "current_account",

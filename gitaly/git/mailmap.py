@@ -3,6 +3,7 @@
 Source: gitmailmap(5); git, mailmap.c and ident.c (how lines are read and what counts as equal).
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,7 @@ class Mailmap:
 
     def __init__(self, text: bytes = b"") -> None:
         self.size = len(text)  # what it costs to keep
+        self.digest = hashlib.sha256(text).hexdigest()  # equal for those that do the same
         self._people: dict[bytes, _Person] = {}
         for line in text.split(b"\n"):
             self._add(line)

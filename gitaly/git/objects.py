@@ -89,6 +89,15 @@ class Objects(Protocol):
         """
         ...
 
+    async def newest_commits(
+        self, repository: RepositoryPaths, revision: bytes, count: int
+    ) -> list[Object] | None:
+        """The first `count` commits of `git log <revision>`, fewer if the history ends before.
+
+        None: that takes a walk of git's. Only for a few commits is it anything else.
+        """
+        ...
+
     async def resolve(self, repository: RepositoryPaths, revision: bytes) -> str | None:
         """The object id, as `git rev-parse --verify` tells it; None: it fails.
 

@@ -63,6 +63,12 @@ class GitObjects:
                     process.child.close_pipes()  # nobody can use it any more
                     return
 
+    async def newest_commits(
+        self, _repository: RepositoryPaths, _revision: bytes, _count: int
+    ) -> list[Object] | None:
+        """See `Objects`."""
+        return None
+
     async def resolve(self, repository: RepositoryPaths, revision: bytes) -> str | None:
         """See `Objects`."""
         if is_whole_object_id(revision, self._git.formats.of(repository.path).object_format):

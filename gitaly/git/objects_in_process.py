@@ -12,7 +12,9 @@ from typing import TypeVar
 import pygit2
 
 from gitaly.git import revisions_in_process as libgit2
+from gitaly.git.commit_fields import has_own_parents
 from gitaly.git.handles import Handles, Undecided
+from gitaly.git.newest_commits import newest_commits
 from gitaly.git.objects import NO_LIMIT, PIECE_BYTES, Object, ObjectInfo, checked_revision
 from gitaly.git.objects_by_git import GitObjects
 from gitaly.git.paths import RepositoryPaths
@@ -76,6 +78,17 @@ class InProcessObjects:
             data = data[:limit]
         for start in range(0, len(data), PIECE_BYTES):
             yield data[start : start + PIECE_BYTES]
+
+    async def newest_commits(
+        self, repository: RepositoryPaths, revision: bytes, count: int
+    ) -> list[Object] | None:
+        """See `Objects`."""
+        if has_own_parents(repository):
+            return None
+        try:
+            return newest_commits(self._handle(repository), checked_revision(revision), count)
+        except Undecided:
+            return None
 
     async def resolve(self, repository: RepositoryPaths, revision: bytes) -> str | None:
         """See `Objects`."""

@@ -16,7 +16,7 @@ from pygit2.enums import ReferenceType
 from gitaly.git.handles import Handles, Undecided
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.reference_names import is_valid_reference_name
-from gitaly.git.reference_scan import scanned
+from gitaly.git.reference_scan import PackedReferences, scanned
 from gitaly.git.references import DEFAULT_BRANCHES, ListedReference, ReferenceQuery
 from gitaly.git.references_by_git import GitReferences
 
@@ -29,6 +29,7 @@ class InProcessReferences:
     def __init__(self, handles: Handles, by_git: GitReferences) -> None:
         self._handles = handles
         self._by_git = by_git
+        self._packed = PackedReferences()
 
     async def exists(self, repository: RepositoryPaths, name: bytes) -> bool:
         """See `References`."""
@@ -96,7 +97,7 @@ class InProcessReferences:
         """See `References`. Git itself lists what is not simply all of them, or of a kind."""
         try:
             self._handle(repository)
-            found = scanned(repository.path, query)
+            found = scanned(repository.path, query, self._packed)
         except Undecided:
             async with aclosing(self._by_git.list(repository, query)) as batches:
                 async for batch in batches:

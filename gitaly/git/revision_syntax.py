@@ -5,6 +5,7 @@ Source: gitrevisions(7); git, object-name.c (what is tried first).
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -35,6 +36,7 @@ class Revision(NamedTuple):
     path: bytes | None = None
 
 
+@lru_cache(maxsize=256)
 def parse_revision(revision: bytes) -> Revision | None:
     """None: it takes git to understand this."""
     if len(revision) > LONGEST_BYTES:
@@ -52,7 +54,7 @@ def parse_revision(revision: bytes) -> Revision | None:
         else:
             steps.append(Step(sign.decode(), number=int(count) if count else 1))
         before = before[: found.start()]
-    if _BASE.fullmatch(before) is None:
+    if _BASE.fullmatch(before) is None or _DESCRIBED.search(before):
         return None
     return Revision(_head(before), tuple(reversed(steps)), path if colon else None)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grpc
 from grpc import aio
 
+from gitaly.rpc.corking import can_cork
 from gitaly.rpc.server import OPTIONS
 
 
@@ -18,6 +19,7 @@ class Core:
 
     async def start(self) -> None:
         """Serve."""
+        can_cork()
         self._server = aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers(tuple(self._handlers))
         self._server.add_insecure_port(f"unix:{self.path}")

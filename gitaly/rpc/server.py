@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # generic in the type stubs only
     MethodHandler = grpc.RpcMethodHandler[bytes, bytes]
 else:
     Context = MethodHandler = Any
+Response = Message | bytes  # bytes: it is encoded already
 FindConnection = Callable[[str], Connection | None]
 
 MEBIBYTE: Final = 1 << 20
@@ -61,7 +62,8 @@ def make_handlers(
     Several servicers may share a service, each with methods of its own. A servicer's method takes
     (request, call), or (iterator of requests, call) where the client streams; it is a coroutine
     function that returns the response, or an asynchronous generator of responses where the server
-    streams. Raises ValueError if two servicers have the same RPC.
+    streams. That may yield a list of messages that are at hand together, which is cheaper, and
+    messages that are encoded. Raises ValueError if two servicers have the same RPC.
     """
     servicers = list(servicers)
     handlers: dict[str, MethodHandler] = {}
@@ -112,15 +114,29 @@ class _RunningCall(Call):
             self.first_request = request
         return request
 
-    async def send(self, response: Message) -> None:
-        """Send one message of a stream. Raises Cancelled if the client went away meanwhile."""
+    async def send(self, response: Response | list[Response]) -> None:
+        """Send one message of a stream, or several that are at hand.
+
+        Raises Cancelled if the client went away meanwhile.
+        """
         try:
-            await self.context.write(self.pack(response))
+            if isinstance(response, list):
+                await self._send_together(response)
+            else:
+                await self.context.write(self.pack(response))
         except aio.InternalError as error:  # as a rule we are cancelled before the core says so
             raise Cancelled("context canceled") from error
 
-    def pack(self, response: Message) -> bytes:
-        raw = response.SerializeToString()
+    async def _send_together(self, responses: list[Response]) -> None:
+        """Each as a message; those between the first and the last may wait. See `rpc.corking`."""
+        last = len(responses) - 1
+        for place, response in enumerate(responses):
+            if self.sent_messages and place < last:
+                self.context.disable_next_message_compression()
+            await self.context.write(self.pack(response))
+
+    def pack(self, response: Response) -> bytes:
+        raw = response if isinstance(response, bytes) else response.SerializeToString()
         self.sent_messages += 1
         self.sent_bytes += len(raw)
         return raw

@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypedDict
 
 from gitaly._pb.diff_pb2 import CommitDiffRequest, CommitDiffResponse
 from gitaly.errors import prefixed
 from gitaly.git.diffs import (
     Comparison,
     Diffs,
+    Event,
     FileDiff,
     Limits,
     LineCounts,
@@ -21,7 +23,19 @@ from gitaly.storage import Blocking
 
 RENAMES: Final = "30%"
 NAMES_AT_ONCE: Final = 500  # paths on one command line
+PIECES_AT_ONCE: Final = 32  # of 5 KiB
 Key = tuple[bytes, str, str]
+
+
+class Sides(TypedDict):
+    """Before and after."""
+
+    from_path: bytes
+    to_path: bytes
+    from_id: str
+    to_id: str
+    old_mode: int
+    new_mode: int
 
 
 def limits_of(request: CommitDiffRequest) -> Limits:
@@ -55,8 +69,8 @@ def options_of(request: CommitDiffRequest) -> PatchOptions:
 
 async def commit_diff(
     diffs: Diffs, blocking: Blocking, comparison: Comparison, options: PatchOptions
-) -> AsyncGenerator[CommitDiffResponse, None]:
-    """One message or more for each file, in git's order.
+) -> AsyncGenerator[list[CommitDiffResponse], None]:
+    """One message or more for each file, in git's order; those together that are at hand.
 
     Where white space is ignored, what differs in nothing else comes last, without a patch; so does
     each file that was not looked at because of the limits. Source: Gitaly,
@@ -69,25 +83,49 @@ async def commit_diff(
             PatchSpool(blocking) as spool,
         ):
             async for events in batches:
-                for event in events:
-                    if isinstance(event, PatchText):
-                        await spool.add(event.data)
-                        continue
-                    if options.ignores_space and event.entry is not None:
-                        seen.add(_key(event.entry))
-                    if event.in_pieces and not event.is_pruned:
-                        response = response_of(event)
-                        async for piece, is_last in spool.pieces():
-                            response.raw_patch_data, response.end_of_patch = piece, is_last
-                            yield response
-                            response = CommitDiffResponse()
-                        continue
-                    spool.clear()
-                    for response in responses_of(event):
-                        yield response
+                if options.ignores_space:
+                    seen |= _keys(events)
+                async for responses in _told(events, spool):
+                    yield responses
     if options.ignores_space:
         async for response in _differing_in_space(diffs, comparison, seen):
-            yield response
+            yield [response]
+
+
+async def _told(
+    events: Sequence[Event], spool: PatchSpool
+) -> AsyncIterator[list[CommitDiffResponse]]:
+    """What has been read at once; no list is empty."""
+    ready: list[CommitDiffResponse] = []
+    for event in events:
+        if isinstance(event, PatchText):
+            await spool.add(event.data)
+            continue
+        if event.in_pieces and not event.is_pruned:
+            if ready:
+                yield ready
+            ready = []
+            async for responses in _from_spool(event, spool):
+                yield responses
+            continue
+        spool.clear()
+        ready += responses_of(event)
+    if ready:
+        yield ready
+
+
+async def _from_spool(file: FileDiff, spool: PatchSpool) -> AsyncIterator[list[CommitDiffResponse]]:
+    """A file whose patch is large."""
+    response, ready = response_of(file), list[CommitDiffResponse]()
+    async for piece, is_last in spool.pieces():
+        response.raw_patch_data, response.end_of_patch = piece, is_last
+        ready.append(response)
+        response = CommitDiffResponse()
+        if len(ready) == PIECES_AT_ONCE:
+            yield ready
+            ready = []
+    if ready:
+        yield ready
 
 
 def responses_of(file: FileDiff) -> Iterator[CommitDiffResponse]:
@@ -105,12 +143,7 @@ def response_of(file: FileDiff) -> CommitDiffResponse:
     if entry is None:
         return CommitDiffResponse(overflow_marker=True)
     return CommitDiffResponse(
-        from_path=entry.old_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
+        **sides_of(entry),
         binary=file.binary,
         overflow_marker=file.overflow,
         collapsed=file.collapsed,
@@ -118,6 +151,23 @@ def response_of(file: FileDiff) -> CommitDiffResponse:
         lines_added=file.lines_added,
         lines_removed=file.lines_removed,
     )
+
+
+def sides_of(entry: RawEntry) -> Sides:
+    """What both messages about a changed file say of its two sides."""
+    return {
+        "from_path": entry.old_path,
+        "to_path": entry.new_path,
+        "from_id": entry.old_id,
+        "to_id": entry.new_id,
+        "old_mode": entry.old_mode,
+        "new_mode": entry.new_mode,
+    }
+
+
+def _keys(events: Sequence[Event]) -> set[Key]:
+    files = [event for event in events if isinstance(event, FileDiff)]
+    return {_key(file.entry) for file in files if file.entry is not None}
 
 
 def _key(entry: RawEntry) -> Key:
@@ -154,12 +204,7 @@ async def _line_counts(
 
 def _without_patch(entry: RawEntry, counts: LineCounts | None) -> CommitDiffResponse:
     return CommitDiffResponse(
-        from_path=entry.new_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
+        **sides_of(replace(entry, old_path=entry.new_path)),
         end_of_patch=True,
         lines_added=counts.additions if counts else 0,
         lines_removed=counts.deletions if counts else 0,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, Protocol
 
 from gitaly._pb.diff_pb2 import (
@@ -34,10 +35,11 @@ from gitaly.git import Formats, Objects
 from gitaly.git.diffs import Comparison, Diffs, LineCounts, RawEntry
 from gitaly.rpc import Call
 from gitaly.services.changed_paths import changed_paths_message, question_of
-from gitaly.services.commit_diff import commit_diff, options_of
+from gitaly.services.commit_diff import commit_diff, options_of, sides_of
 from gitaly.services.diff_blobs import BlobDiffs, check_diff_blobs
 from gitaly.services.messages import in_messages
 from gitaly.services.range_diff import range_arguments, range_diff
+from gitaly.services.tree_lookup import tree_of
 from gitaly.storage import Blocking, Storages
 
 STATS_AT_ONCE: Final = 1000
@@ -77,13 +79,13 @@ class DiffServicer:
 
     async def CommitDiff(
         self, request: CommitDiffRequest, _: Call
-    ) -> AsyncIterator[CommitDiffResponse]:
-        comparison = self._comparison(request, *request.paths)
+    ) -> AsyncIterator[list[CommitDiffResponse]]:
+        comparison = await self._trees(self._comparison(request, *request.paths))
         options = options_of(request)
         responses = commit_diff(self._diffs, self._blocking, comparison, options)
         async with aclosing(responses):
-            async for response in responses:
-                yield response
+            async for some in responses:
+                yield some
 
     async def CommitDelta(
         self, request: CommitDeltaRequest, _: Call
@@ -94,7 +96,7 @@ class DiffServicer:
         async with aclosing(self._diffs.entries(comparison, "--find-renames")) as batches:
             async for batch in batches:
                 for entry in (part for whole in batch for part in whole.without_type_change()):
-                    deltas.append(_delta(entry))
+                    deltas.append(CommitDelta(**sides_of(entry)))
                     size += _size(entry)
                     if size > DELTAS_BYTES:
                         yield CommitDeltaResponse(deltas=deltas)
@@ -120,7 +122,8 @@ class DiffServicer:
         self, request: DiffStatsRequest, _: Call
     ) -> AsyncIterator[DiffStatsResponse]:
         stats: list[DiffStats] = []
-        async with aclosing(self._diffs.line_counts(self._comparison(request))) as batches:
+        comparison = await self._trees(self._comparison(request))
+        async with aclosing(self._diffs.line_counts(comparison)) as batches:
             async for batch in batches:
                 stats += map(_stats, batch)
                 while len(stats) >= STATS_AT_ONCE:
@@ -205,22 +208,24 @@ class DiffServicer:
             paths=paths,
         )
 
+    async def _trees(self, comparison: Comparison) -> Comparison:
+        """The same comparison, if possible said by trees."""
+        sides = [
+            await tree_of(
+                self._objects,
+                comparison.repository,
+                side.encode(errors="surrogateescape"),
+            )
+            for side in (comparison.old, comparison.new)
+        ]
+        old, new = (side.decode(errors="surrogateescape") for side in sides)
+        return replace(comparison, old=old, new=new)
+
 
 def _revision(revision: str) -> str:
     if "\0" in revision:
         raise InvalidRequest("revision can't contain NUL")
     return revision
-
-
-def _delta(entry: RawEntry) -> CommitDelta:
-    return CommitDelta(
-        from_path=entry.old_path,
-        to_path=entry.new_path,
-        from_id=entry.old_id,
-        to_id=entry.new_id,
-        old_mode=entry.old_mode,
-        new_mode=entry.new_mode,
-    )
 
 
 def _size(entry: RawEntry) -> int:

@@ -3,10 +3,11 @@
 Source: Gitaly, internal/gitaly/service/commit/list_commits.go. Both 0 and less mean: no limit.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from gitaly._pb.shared_pb2 import PaginationParameter
+from gitaly.git import Object
 
 NO_LIMIT: Final = 2**63 - 1
 
@@ -35,3 +36,12 @@ class ObjectPage:
                 self.has_more = True
                 return
             left -= len(batch)
+
+    def of_newest(self, commits: Sequence[Object], *, is_all: bool) -> Sequence[Object] | None:
+        """What belongs to the page of a list that begins like this; None: that can't be told."""
+        start = 0
+        if self.after:
+            ids = [commit.object_id.encode() for commit in commits]
+            start = ids.index(self.after) + 1 if self.after in ids else len(ids)
+        self.has_more = len(commits) - start > self.limit
+        return commits[start : start + self.limit] if is_all or self.has_more else None

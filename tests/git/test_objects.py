@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import pairwise
@@ -19,36 +18,18 @@ from gitaly.git import (
     CatfilePool,
     Git,
     GitObjects,
-    Handles,
-    InProcessObjects,
     Object,
     ObjectInfo,
     Objects,
 )
 from tests.git.support import ENV, GIT, Bare, bare, newcomers
+from tests.services.reading_fixtures import objects, pool
 from tests.transport.wires import until
+
+__all__ = ["objects", "pool"]  # fixtures
 
 MISSING = b"1" * 40
 LARGE_BYTES = 3 << 20
-
-
-@pytest.fixture
-async def pool(git: Git) -> AsyncIterator[CatfilePool]:
-    async with CatfilePool(git) as pool:
-        yield pool
-
-
-@pytest.fixture(params=["git", "in process"])
-async def objects(
-    git: Git, pool: CatfilePool, request: pytest.FixtureRequest
-) -> AsyncIterator[Objects]:
-    by_git = GitObjects(git, pool)
-    if request.param == "git":
-        yield by_git
-        return
-    handles = Handles(git.formats)
-    yield InProcessObjects(handles, by_git)
-    handles.clear()
 
 
 @pytest.fixture(params=["sha1", "sha256"])
@@ -132,6 +113,17 @@ async def test_revisions_lead_where_git_says(objects: Objects, repository: Bare)
                 b"%b %b %d" % (found.object_id.encode(), found.type.encode(), found.size)
                 == expected
             ), revision
+
+
+async def test_what_git_describe_prints_leads_to_its_commit(
+    objects: Objects, repository: Bare
+) -> None:
+    main = repository.git("rev-parse", "main")
+    for end in ("", "^{commit}", "~0", "^{tree}", ":", ":dir"):
+        revision = f"v1-0-g{main[:8]}{end}"
+        found = await objects.info(repository, revision.encode())
+        assert found is not None, revision
+        assert found.object_id == repository.git("rev-parse", f"main{end}"), revision
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -6,7 +6,7 @@ import pytest
 
 from gitaly.git import Git, GitReferences, Handles, InProcessReferences, ReferenceQuery, SortKey
 from gitaly.git.handles import Undecided
-from gitaly.git.reference_scan import LOOSE, PACKED_BYTES, scanned
+from gitaly.git.reference_scan import LOOSE, PACKED_BYTES, PackedReferences, scanned
 from tests.git.support import Bare, bare
 
 HEADS = ReferenceQuery(patterns=[b"refs/heads"])
@@ -48,12 +48,14 @@ async def test_they_are_those_that_git_lists(
     git: Git, repository: Bare, query: ReferenceQuery
 ) -> None:
     by_git = [one async for batch in GitReferences(git).list(repository, query) for one in batch]
-    assert [one for batch in scanned(repository.path, query) for one in batch] == by_git
+    assert [
+        one for batch in scanned(repository.path, query, PackedReferences()) for one in batch
+    ] == by_git
     assert len(by_git) > 600
 
 
 def test_a_repository_without_references_has_none(tmp_path: Path) -> None:
-    assert list(scanned(bare(tmp_path).path, ALL)) == []
+    assert list(scanned(bare(tmp_path).path, ALL, PackedReferences())) == []
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_repository_without_references_has_none(tmp_path: Path) -> None:
 def test_other_questions_are_gits(repository: Bare, more: dict[str, object]) -> None:
     query = ReferenceQuery(**({"patterns": [b"refs/heads"]} | more))  # type: ignore[arg-type]
     with pytest.raises(Undecided):
-        scanned(repository.path, query)
+        scanned(repository.path, query, PackedReferences())
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_other_questions_are_gits(repository: Bare, more: dict[str, object]) -> 
 def test_what_is_special_is_left_to_git(repository: Bare, file: str, content: str) -> None:
     Path(repository.path, file).write_text(content)
     with pytest.raises(Undecided):
-        scanned(repository.path, HEADS)
+        scanned(repository.path, HEADS, PackedReferences())
 
 
 async def test_symbolic_references_are_listed_all_the_same(git: Git, repository: Bare) -> None:
@@ -114,4 +116,48 @@ def test_many_files_are_left_to_git(tmp_path: Path) -> None:
     for number in range(LOOSE + 1):
         Path(repository.path, f"refs/heads/b{number}").write_text("1" * 40 + "\n")
     with pytest.raises(Undecided):
-        scanned(repository.path, HEADS)
+        scanned(repository.path, HEADS, PackedReferences())
+
+
+def listed(repository: Bare, packed: PackedReferences) -> list[str]:
+    batches = scanned(repository.path, EVERYTHING, packed)
+    return [f"{one.target} {one.name.decode()}" for batch in batches for one in batch]
+
+
+def as_git_lists(repository: Bare) -> list[str]:
+    return repository.git("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
+
+
+@pytest.mark.parametrize("limit_bytes", [1, 1 << 20])
+def test_what_is_known_of_packed_references_follows_every_change(
+    tmp_path: Path, limit_bytes: int
+) -> None:
+    repository, packed = bare(tmp_path), PackedReferences(limit_bytes)
+    one, two = repository.commit("one"), repository.commit("two")
+    for change in (
+        ("update-ref", "refs/heads/a", one),
+        ("pack-refs", "--all"),
+        ("update-ref", "refs/heads/b", one),
+        ("update-ref", "refs/heads/a", two),
+        ("pack-refs", "--all"),
+        ("update-ref", "refs/heads/b", two),
+        ("pack-refs", "--all"),  # the file is as long as before
+        ("update-ref", "-d", "refs/heads/a"),
+        ("tag", "v1", "refs/heads/b"),
+        ("pack-refs", "--all"),
+        ("update-ref", "-d", "refs/heads/b"),
+        ("update-ref", "-d", "refs/tags/v1"),
+    ):
+        assert listed(repository, packed) == listed(repository, packed)
+        repository.git(*change)
+        assert listed(repository, packed) == as_git_lists(repository), change
+    Path(repository.path, "packed-refs").unlink()
+    assert listed(repository, packed) == []
+
+
+def test_packed_references_that_are_known_are_not_read_again(repository: Bare) -> None:
+    packed = PackedReferences()
+    found = packed.below(repository.path, b"refs/heads/")
+    assert len(found) == 599
+    assert packed.below(repository.path, b"refs/heads/") is found
+    assert packed.below(repository.path, b"refs/tags/") is not found

@@ -3,8 +3,9 @@
 import os
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
 from gitaly.git import (
@@ -29,6 +30,7 @@ from gitaly.rpc import Call, node_services
 from tests.git.support import newcomers
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 GITS = [path for path in ("", os.environ.get("GIT_NEWEST")) if path is not None]
 READERS = ["git", "in process"]
 
@@ -75,3 +77,11 @@ def a_call(*flags: str, value: str = "true") -> Call:
 async def all_of(responses: AsyncIterable[T]) -> list[T]:
     """The messages of a stream."""
     return [response async for response in responses]
+
+
+async def decoded(kind: type[M], responses: AsyncIterable[object]) -> list[M]:
+    """The messages of a stream that may have several at hand at a time, or encoded ones."""
+    found: list[Any] = []
+    async for given in responses:
+        found += given if isinstance(given, list) else [given]
+    return [kind.FromString(one) if isinstance(one, bytes) else one for one in found]

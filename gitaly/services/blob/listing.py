@@ -1,7 +1,7 @@
 """ListBlobs and ListAllBlobs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -36,7 +36,6 @@ BLOBS_OF_A_WALK: Final = (
     "--filter-provided-objects",
 )
 TOGETHER: Final = 64  # blobs of which is asked at once
-SMALL_BYTES: Final = 32 * 1024  # blobs up to here are read together: 2 MiB at most
 
 
 class Found(NamedTuple):
@@ -121,7 +120,8 @@ class Listing(BlobReading):
             for start in range(0, len(batch), TOGETHER):
                 part = batch[start : start + TOGETHER]
                 await asyncio.sleep(0)  # reading in process never waits
-                known = await self._small(repository, part) if limit else {}
+                infos = [one.info for one in part] if limit else []
+                known = await self._small(repository, infos)
                 for info, path in part:
                     more = {"path": path} if path else {}
                     data = known.get(info.object_id)
@@ -135,17 +135,6 @@ class Listing(BlobReading):
                         async for piece in pieces:
                             yield [kind(data=piece, **head, **more)]
                             head = {}
-
-    async def _small(
-        self, repository: RepositoryPaths, blobs: Sequence[Found]
-    ) -> Mapping[str, bytes]:
-        """The contents of those that are small, by id."""
-        ids = [one.info.object_id for one in blobs if 0 < one.info.size <= SMALL_BYTES]
-        names = [object_id.encode() for object_id in ids]
-        found = await self._objects.read_many(repository, names) if names else []
-        if None in found:
-            raise Internal("requesting object: object not found")
-        return {one.object_id: one.data for one in found if one is not None}
 
 
 async def _limited(

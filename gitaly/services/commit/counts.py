@@ -24,6 +24,7 @@ from gitaly.rpc import Call
 from gitaly.services.commit.reading import CommitReading
 from gitaly.services.revisions import check_revision, check_revisions
 from gitaly.services.times import as_rfc3339
+from gitaly.services.tree_lookup import tree_of
 
 
 class Counts(CommitReading):
@@ -106,7 +107,10 @@ class Counts(CommitReading):
         if commit is None:
             raise Internal("object not found")
         parents = parse_commit(commit.data).parent_ids
-        empty = EMPTY_TREE["sha1" if len(commit.object_id) == 40 else "sha256"].encode()
+        old = EMPTY_TREE["sha1" if len(commit.object_id) == 40 else "sha256"].encode()
+        if parents:
+            old = await tree_of(self._objects, repository, parents[0])
+        new = await tree_of(self._objects, repository, commit.object_id.encode())
         answer = CommitStatsResponse(oid=commit.object_id)
         async with self._attributes.options(repository) as options:
             lines = git_lines(
@@ -114,7 +118,7 @@ class Counts(CommitReading):
                 "diff",
                 repository,
                 flags=["--numstat"],
-                args=[parents[0] if parents else empty, commit.object_id],
+                args=[old, new],
                 paths=[],
                 **options,
             )

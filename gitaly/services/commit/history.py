@@ -17,7 +17,7 @@ from gitaly._pb.commit_pb2 import (
 )
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal, InvalidRequest, NodeError, NotFound, prefixed
-from gitaly.git import GitFailed, RepositoryPaths, git_lines
+from gitaly.git import GitFailed, Object, RepositoryPaths, git_lines
 from gitaly.git.diffs import AttributeOptions
 from gitaly.git.rev_list import Flags
 from gitaly.rpc import Call
@@ -31,6 +31,10 @@ _ALL_ORDERS: Final[Mapping[int, str]] = MappingProxyType(
     {FindAllCommitsRequest.TOPO: "--topo-order", FindAllCommitsRequest.DATE: "--date-order"}
 )
 LARGEST_COUNT: Final = 2**31 - 1  # that git understands
+# Fields of requests that need no git, unless it has to walk far; `disable_walk` is ignored.
+_PLAIN: Final = frozenset(
+    {"repository", "revision", "limit", "offset", "global_options", "disable_walk"}
+)
 _SWITCHES: Final = (("skip_merges", "--no-merges"), ("first_parent", "--first-parent"))
 _UNKNOWN_REVISION: Final = re.compile(
     rb"fatal: ambiguous argument '.*': unknown revision or path not in the working tree."
@@ -55,6 +59,30 @@ class History(CommitReading):
                 revision = await self._references.default_branch(repository)
         if b"" in request.paths:
             raise InvalidRequest("path is empty string")
+        newest = await self._few_found(repository, revision, request)
+        if newest is not None:
+            async with aclosing(self._told(repository, newest)) as told:
+                async for commits in in_messages(told):
+                    yield FindCommitsResponse(commits=commits)
+            return
+        async with aclosing(self._found_by_git(repository, revision, request)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _few_found(
+        self, repository: RepositoryPaths, revision: bytes, request: FindCommitsRequest
+    ) -> Sequence[Object] | None:
+        """The commits, if no more is asked for than a few of the newest; None: git must walk."""
+        is_plain = {field.name for field, _ in request.ListFields()} <= _PLAIN
+        if not (is_plain and revision and request.limit > 0):
+            return None
+        to_skip = max(0, request.offset)
+        found = await self._objects.newest_commits(repository, revision, request.limit + to_skip)
+        return None if found is None else found[to_skip:]
+
+    async def _found_by_git(
+        self, repository: RepositoryPaths, revision: bytes, request: FindCommitsRequest
+    ) -> AsyncGenerator[FindCommitsResponse, None]:
         form = log_format(request)
         to_skip = request.offset if request.follow and request.offset > 0 else 0
         async with AsyncExitStack() as stack:

@@ -1,6 +1,6 @@
 """ListCommits and ListAllCommits: what the requests want, and their pages."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Final
@@ -13,7 +13,7 @@ from gitaly._pb.commit_pb2 import (
 )
 from gitaly._pb.shared_pb2 import GitCommit, PaginationCursor
 from gitaly.errors import InvalidRequest, prefixed
-from gitaly.git import all_objects, rev_list
+from gitaly.git import MOST_NEWEST, Object, RepositoryPaths, all_objects, rev_list
 from gitaly.rpc import Call
 from gitaly.services.commit.reading import CommitReading
 from gitaly.services.messages import in_messages
@@ -22,6 +22,8 @@ from gitaly.services.revisions import check_revisions
 from gitaly.services.times import as_go_prints
 
 LARGEST_COUNT: Final = 2**31 - 1  # that git understands
+# Fields of requests that need no git, unless it has to walk far.
+_PLAIN: Final = frozenset({"repository", "revisions", "pagination_params", "global_options"})
 _ORDERS: Final[Mapping[int, str]] = MappingProxyType(
     {ListCommitsRequest.TOPO: "--topo-order", ListCommitsRequest.DATE: "--date-order"}
 )
@@ -42,27 +44,51 @@ class Listing(CommitReading):
         repository = self._storages.existing(request.repository)
         if not request.revisions:
             raise InvalidRequest("missing revisions")
-        revisions = [revision.encode() for revision in request.revisions]
-        check_revisions(revisions, may_be_pseudo=True)
+        check_revisions([one.encode() for one in request.revisions], may_be_pseudo=True)
         page = ObjectPage(request.pagination_params)
-        walk = rev_list(
-            self._git,
-            repository,
-            revisions,
-            _flags(request, page),
-            paths=request.paths,
-            has_literal_paths=request.global_options.literal_pathspecs,
+        newest = await self._few_listed(repository, request, page)
+        listed = (
+            self._listed(repository, request, page)
+            if newest is None
+            else self._told(repository, newest)
         )
         waiting: list[GitCommit] = []  # the last message tells how it goes on
         with prefixed("iterating objects"):
-            async with aclosing(walk), aclosing(self._read(repository, page.of(walk))) as found:
-                async for commits in in_messages(found):
+            async with aclosing(listed):
+                async for commits in in_messages(listed):
                     if waiting:
                         yield ListCommitsResponse(commits=waiting)
                     waiting = commits
         if waiting:
             last = PaginationCursor(next_cursor=waiting[-1].id) if page.has_more else None
             yield ListCommitsResponse(commits=waiting, pagination_cursor=last)
+
+    async def _few_listed(
+        self, repository: RepositoryPaths, request: ListCommitsRequest, page: ObjectPage
+    ) -> Sequence[Object] | None:
+        """The page, if it is one of a few of the newest commits; None: git must walk."""
+        is_plain = {field.name for field, _ in request.ListFields()} <= _PLAIN
+        if not is_plain or len(request.revisions) != 1 or page.limit >= MOST_NEWEST:
+            return None
+        count = MOST_NEWEST if page.after else page.limit + 1
+        revision = request.revisions[0].encode()
+        found = await self._objects.newest_commits(repository, revision, count)
+        return None if found is None else page.of_newest(found, is_all=len(found) < count)
+
+    async def _listed(
+        self, repository: RepositoryPaths, request: ListCommitsRequest, page: ObjectPage
+    ) -> AsyncGenerator[list[GitCommit], None]:
+        walk = rev_list(
+            self._git,
+            repository,
+            [revision.encode() for revision in request.revisions],
+            _flags(request, page),
+            paths=request.paths,
+            has_literal_paths=request.global_options.literal_pathspecs,
+        )
+        async with aclosing(walk), aclosing(self._read(repository, page.of(walk))) as found:
+            async for commits in found:
+                yield commits
 
     async def ListAllCommits(
         self, request: ListAllCommitsRequest, _: Call

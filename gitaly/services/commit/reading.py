@@ -1,6 +1,6 @@
 """What all parts of CommitService read with."""
 
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal
-from gitaly.git import Git, Objects, References, RepositoryPaths
+from gitaly.git import Git, Object, Objects, References, RepositoryPaths
 from gitaly.git.diffs import HeadAttributes
 from gitaly.services.commit.language_counting import LanguageCounter
-from gitaly.services.commits import Commits
+from gitaly.services.commits import Commits, git_commit
 from gitaly.storage import Blocking, Storages
 
 TOGETHER: Final = 64  # commits that are read at once and held in memory
@@ -58,6 +58,13 @@ class CommitReading:
                 if len(commits) != len(part):
                     raise Internal("object not found")
                 yield commits
+
+    async def _told(
+        self, repository: RepositoryPaths, commits: Sequence[Object]
+    ) -> AsyncGenerator[list[GitCommit], None]:
+        """Commits that have been read already."""
+        mailmap = await self._commits.mailmap(repository)
+        yield [git_commit(commit, mailmap) for commit in commits]
 
     async def _walked(
         self, repository: RepositoryPaths, walk: AsyncGenerator[list[bytes], None]

@@ -4,12 +4,12 @@ Source: Gitaly, internal/gitaly/service/ref/util.go.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from gitaly._pb.ref_pb2 import FindLocalBranchesRequest
-from gitaly._pb.shared_pb2 import NONE, CommitAuthor, GitCommit
+from gitaly._pb.ref_pb2 import FindLocalBranchesRequest, FindLocalBranchesResponse
+from gitaly._pb.shared_pb2 import NONE, Branch, CommitAuthor, GitCommit
 from gitaly.errors import Internal
 from gitaly.git import (
     CommitFields,
@@ -28,11 +28,11 @@ from gitaly.git import (
     plain_fields,
 )
 from gitaly.services.commits import KEPT_BYTES, signature_type
-from gitaly.services.ref.known_commits import KnownCommits
+from gitaly.services.encoding import field
+from gitaly.services.ref.known_messages import KnownMessages, Parts, known_or_built
 from gitaly.services.ref.list_refs import check_exclude
-from gitaly.services.ref.reading import TOGETHER
 
-NamedCommit = tuple[bytes, GitCommit]
+LOCAL_BRANCHES: Final = FindLocalBranchesResponse.LOCAL_BRANCHES_FIELD_NUMBER
 _SORTS: Final[Mapping[int, tuple[SortKey, bool]]] = MappingProxyType(
     {
         FindLocalBranchesRequest.NAME: (SortKey.REFNAME, False),
@@ -61,54 +61,58 @@ class BranchReader:
     """Reads the commits of branches in process where they are plain, else by git."""
 
     def __init__(
-        self, git: Git, objects: Objects, repository: RepositoryPaths, known: KnownCommits
+        self, git: Git, objects: Objects, repository: RepositoryPaths, known: KnownMessages
     ) -> None:
         self._git = git
         self._objects = objects
         self._repository = repository
-        self._known = None if has_own_parents(repository) else known
+        self._is_plain = not has_own_parents(repository)
+        self._known = known
+        self._key = (repository.path, "local branches")
 
     async def read(
         self, batches: AsyncIterable[list[ListedReference]]
-    ) -> AsyncGenerator[list[NamedCommit], None]:
-        """Names of branches with their commits. Raises ListingFailed as for-each-ref would."""
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Fields of the response, one for each branch. Raises ListingFailed as for-each-ref would.
+
+        A branch that goes meanwhile may be left out.
+        """
         async for batch in batches:
-            for start in range(0, len(batch), TOGETHER):
-                yield await self._commits(batch[start : start + TOGETHER])
-                await asyncio.sleep(0)  # reading in process never waits
+            known = self._known.of(self._key) if self._is_plain else {}
+            yield await known_or_built(known, batch, self._built)
+            await asyncio.sleep(0)  # reading in process never waits
 
-    async def _commits(self, references: Sequence[ListedReference]) -> list[NamedCommit]:
-        commits = await self._plain({one.target for one in references})
-        odd = [one.name for one in references if one.target not in commits]
-        by_name: Mapping[bytes, CommitFields] = {}
-        if odd:
-            try:
-                by_name = await commit_fields_by_git(self._git, self._repository, odd)
-            except GitFailed as error:
-                raise ListingFailed(error.exit, error.stderr) from error
-        found = []
-        for name, target, _ in references:
-            commit = commits.get(target)
-            if commit is None and name in by_name:
-                commit = _commit(by_name[name])
-            if commit is not None:
-                found.append((name, commit))
-        return found
+    async def _built(self, references: Sequence[ListedReference]) -> Parts:
+        plain = await self._plain(references) if self._is_plain else {}
+        odd = [one for one in references if one not in plain]
+        if not odd:
+            return plain
+        try:
+            by_name = await commit_fields_by_git(
+                self._git, self._repository, [one.name for one in odd]
+            )
+        except GitFailed as error:
+            raise ListingFailed(error.exit, error.stderr) from error
+        return plain | {
+            one: _branch(one.name, by_name[one.name]) for one in odd if one.name in by_name
+        }
 
-    async def _plain(self, targets: Collection[str]) -> Mapping[str, GitCommit]:
-        """The commits for which git need not be asked, by id."""
-        if self._known is None:
-            return {}
-        known = self._known.of(self._repository.path)
-        commits = {target: known[target] for target in targets if target in known}
-        new = [target.encode() for target in targets if target not in known]
-        if new:
-            objects = await self._objects.read_many(self._repository, new)
-            read = [plain_fields(one.object_id, one.data) for one in objects if one is not None]
-            built = {fields.object_id: _commit(fields) for fields in read if fields is not None}
-            self._known.add(self._repository.path, built)
-            commits |= built
-        return commits
+    async def _plain(self, references: Sequence[ListedReference]) -> dict[ListedReference, bytes]:
+        """The branches whose commits git need not be asked for."""
+        targets = [one.target.encode() for one in references]
+        objects = await self._objects.read_many(self._repository, targets)
+        built = {}
+        for reference, commit in zip(references, objects, strict=True):
+            fields = plain_fields(commit.object_id, commit.data) if commit is not None else None
+            if fields is not None:
+                built[reference] = _branch(reference.name, fields)
+        self._known.add(self._key, built)
+        return built
+
+
+def _branch(name: bytes, fields: CommitFields) -> bytes:
+    branch = Branch(name=name, target_commit=_commit(fields))
+    return field(LOCAL_BRANCHES, branch.SerializeToString())
 
 
 def _commit(fields: CommitFields) -> GitCommit:

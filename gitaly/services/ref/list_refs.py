@@ -8,7 +8,13 @@ from gitaly._pb.ref_pb2 import ListRefsRequest, ListRefsResponse
 from gitaly._pb.shared_pb2 import ASCENDING, DESCENDING, PaginationCursor
 from gitaly.errors import InvalidRequest
 from gitaly.git import ListedReference, ReferenceQuery, SortKey, go_quoted
+from gitaly.services.encoding import field, length, tag
 from gitaly.services.ref.pages import cursor_after
+
+Reference = ListRefsResponse.Reference
+_REFERENCE: Final = tag(ListRefsResponse.REFERENCES_FIELD_NUMBER)
+_NAME: Final = tag(Reference.NAME_FIELD_NUMBER)
+_TARGET: Final = tag(Reference.TARGET_FIELD_NUMBER)
 
 _SORT_KEYS: Final[Mapping[int, SortKey]] = MappingProxyType(
     {
@@ -43,21 +49,21 @@ def list_refs_query(request: ListRefsRequest) -> ReferenceQuery:
     )
 
 
-def list_refs_response(
-    references: Sequence[ListedReference], *, head: str | None, has_more: bool
-) -> ListRefsResponse:
-    """One message; `has_more`: it is the last one, and the page ends before the list does."""
-    found = [
-        ListRefsResponse.Reference(name=name, target=target, peeled_target=peeled)
-        for name, target, peeled in references
-    ]
-    if head is not None:
-        found.insert(0, ListRefsResponse.Reference(name=b"HEAD", target=head))
-    response = ListRefsResponse(references=found)
-    if has_more:
-        cursor = PaginationCursor(next_cursor=cursor_after(references[-1].name))
-        response.pagination_cursor.CopyFrom(cursor)
-    return response
+def list_refs_response(references: Sequence[ListedReference], has_more: bool) -> bytes:
+    """One message, encoded; `has_more`: it is the last one, and the page ends before the list."""
+    encoded = b"".join([reference_field(*reference) for reference in references])
+    if not has_more:
+        return encoded
+    cursor = PaginationCursor(next_cursor=cursor_after(references[-1].name))
+    return encoded + ListRefsResponse(pagination_cursor=cursor).SerializeToString()
+
+
+def reference_field(name: bytes, target: str, peeled_target: str = "") -> bytes:
+    """The field of a ListRefsResponse about a reference. 0.7 µs; a message takes 2."""
+    inside = _NAME + length(len(name)) + name + _TARGET + length(len(target)) + target.encode()
+    if peeled_target:
+        inside += field(Reference.PEELED_TARGET_FIELD_NUMBER, peeled_target.encode())
+    return _REFERENCE + length(len(inside)) + inside
 
 
 def check_exclude(pattern: bytes, prefix: bytes) -> None:

@@ -9,14 +9,13 @@ from gitaly._pb.ref_pb2 import (
     FindRefsByOIDRequest,
     FindRefsByOIDResponse,
     ListRefsRequest,
-    ListRefsResponse,
     RefExistsRequest,
     RefExistsResponse,
 )
 from gitaly.errors import Internal, InvalidRequest, prefixed
 from gitaly.git import GitFailed, InvalidArgument, references_pointing_at
 from gitaly.rpc import Call
-from gitaly.services.ref.list_refs import list_refs_query, list_refs_response
+from gitaly.services.ref.list_refs import list_refs_query, list_refs_response, reference_field
 from gitaly.services.ref.pages import list_refs_page, paged
 from gitaly.services.ref.reading import RefReading
 
@@ -45,16 +44,19 @@ class Lookups(RefReading):
             raise InvalidRequest("invalid refname")
         return RefExistsResponse(value=await self._references.exists(repository, request.ref))
 
-    async def ListRefs(self, request: ListRefsRequest, _: Call) -> AsyncIterator[ListRefsResponse]:
+    async def ListRefs(self, request: ListRefsRequest, _: Call) -> AsyncIterator[list[bytes]]:
         repository = self._storages.existing(request.repository)
         query = list_refs_query(request)
         page = list_refs_page(request)
         head = await self._references.resolve_head(repository) if request.head else None
         try:
             async with aclosing(self._references.list(repository, query)) as batches:
-                async for references, has_more in paged(batches, page):
-                    yield list_refs_response(references, head=head, has_more=has_more)
-                    head = None  # in the first message only
+                async for messages in paged(batches, page):
+                    responses = [list_refs_response(*message) for message in messages]
+                    if head is not None:
+                        responses[0] = reference_field(b"HEAD", head) + responses[0]
+                        head = None  # in the first message only
+                    yield responses
         except InvalidArgument as error:
             error.message = f"spawning for-each-ref: {error.message}"
             raise

@@ -4,7 +4,7 @@ Tokens are read and written by other nodes, too. Source: Gitaly, internal/helper
 internal/gitaly/service/ref/list_refs.go.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final
@@ -84,8 +84,9 @@ async def cut(
 
 async def paged(
     batches: AsyncIterable[list[ListedReference]], page: Page
-) -> AsyncIterator[tuple[list[ListedReference], bool]]:
-    """Messages of at most 200 references; with the last one, whether the list goes on after it.
+) -> AsyncIterator[list[tuple[list[ListedReference], bool]]]:
+    """Messages of at most 200 references, some at once; with each, whether it is the last one of a
+    page that ends before the list does.
 
     Raises UnknownToken.
     """
@@ -94,17 +95,23 @@ async def paged(
     left = page.limit
     async with aclosing(cut(batches, replace(page, limit=limit))) as inside:
         async for batch in inside:
-            for reference in batch:
-                if left == 0:
-                    yield waiting, True
-                    return
-                if len(waiting) == NAMES_IN_A_MESSAGE:
-                    yield waiting, False
-                    waiting = []
-                waiting.append(reference)
-                left -= 1
-    if waiting:
-        yield waiting, False
+            waiting += batch
+            left -= len(batch)
+            whole = max(0, (len(waiting) - 2) // NAMES_IN_A_MESSAGE) * NAMES_IN_A_MESSAGE
+            if whole:
+                yield [(some, False) for some in _messages(waiting[:whole])]
+                del waiting[:whole]
+    has_more = left < 0
+    if has_more:
+        waiting.pop()
+    *others, last = [*_messages(waiting)] or [[]]
+    if last:
+        yield [*((some, False) for some in others), (last, has_more)]
+
+
+def _messages(references: list[ListedReference]) -> Iterator[list[ListedReference]]:
+    for start in range(0, len(references), NAMES_IN_A_MESSAGE):
+        yield references[start : start + NAMES_IN_A_MESSAGE]
 
 
 def _name_in(token: str) -> bytes:

@@ -1,15 +1,11 @@
 """What all parts of RefService read with."""
 
-from typing import Final
-
 from gitaly.git import NO_MAILMAP, Git, Mailmap, Objects, References, RepositoryPaths
 from gitaly.rpc import Call
 from gitaly.services.commits import Commits
 from gitaly.services.features import MAILMAP, is_on
-from gitaly.services.ref.known_commits import KnownCommits
+from gitaly.services.ref.known_messages import KnownMessages
 from gitaly.storage import Storages
-
-TOGETHER: Final = 64  # commits or tags that are read at once and held in memory
 
 
 class RefReading:
@@ -23,7 +19,7 @@ class RefReading:
         self._objects = objects
         self._references = references
         self._commits = Commits(objects)
-        self._known = KnownCommits()
+        self._known = KnownMessages()
 
     async def _mailmap(self, repository: RepositoryPaths, call: Call) -> Mailmap:
         """The one by which this client wants people to be named."""

@@ -13,7 +13,8 @@ from gitaly.errors import Internal, InvalidRequest, prefixed
 from gitaly.git import Mailmap, RepositoryPaths, parse_tag, rev_list, signature_split
 from gitaly.rpc import Call
 from gitaly.services.messages import in_messages, in_pieces
-from gitaly.services.ref.reading import TOGETHER, RefReading
+from gitaly.services.ref.known_messages import TOGETHER
+from gitaly.services.ref.reading import RefReading
 from gitaly.services.ref.tag_reader import TagReader
 from gitaly.services.revisions import check_revisions
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Final
@@ -15,7 +15,7 @@ from gitaly._pb.ref_pb2 import (
     FindTagRequest,
     FindTagResponse,
 )
-from gitaly._pb.shared_pb2 import ASCENDING, DESCENDING, Tag
+from gitaly._pb.shared_pb2 import ASCENDING, DESCENDING
 from gitaly.errors import Internal, InvalidRequest, NotFound, prefixed
 from gitaly.git import (
     ListedReference,
@@ -27,12 +27,15 @@ from gitaly.git import (
     first_tag,
 )
 from gitaly.rpc import Call
-from gitaly.services.messages import in_messages
+from gitaly.services.encoding import field
+from gitaly.services.messages import sized_messages
+from gitaly.services.ref.known_messages import Parts, known_or_built
 from gitaly.services.ref.pages import UnknownToken, cut, page_of
-from gitaly.services.ref.reading import TOGETHER, RefReading
+from gitaly.services.ref.reading import RefReading
 from gitaly.services.ref.tag_reader import TagReader
 
 TAGS: Final = b"refs/tags/"
+_TAGS: Final = FindAllTagsResponse.TAGS_FIELD_NUMBER
 _PATTERN: Final = re.compile(rb"\A-|[*?\[\\\0]")  # what is more, or less, than a name
 _SORT_KEYS: Final[Mapping[int, SortKey]] = MappingProxyType(
     {
@@ -60,9 +63,7 @@ class Tags(RefReading):
         with prefixed("parsing tag"):
             return FindTagResponse(tag=await reader.one(found))
 
-    async def FindAllTags(
-        self, request: FindAllTagsRequest, call: Call
-    ) -> AsyncIterator[FindAllTagsResponse]:
+    async def FindAllTags(self, request: FindAllTagsRequest, call: Call) -> AsyncIterator[bytes]:
         repository = self._storages.existing(request.repository)
         query = _query(request)
         mailmap = await self._mailmap(repository, call)
@@ -74,8 +75,8 @@ class Tags(RefReading):
                 aclosing(cut(batches, page)) as inside,
                 aclosing(self._read(repository, inside, mailmap)) as tags,
             ):
-                async for some in in_messages(tags):
-                    yield FindAllTagsResponse(tags=some)
+                async for some in sized_messages(tags, len):
+                    yield b"".join(some)
         except UnknownToken:
             raise InvalidRequest("could not find page token") from None
         except ListingFailed as error:
@@ -87,14 +88,22 @@ class Tags(RefReading):
         repository: RepositoryPaths,
         batches: AsyncIterator[list[ListedReference]],
         mailmap: Mailmap,
-    ) -> AsyncGenerator[list[Tag], None]:
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Fields of the response, one for each tag."""
         reader = TagReader(self._objects, repository, mailmap)
+        key = (repository.path, "tags", mailmap.digest)
+
+        async def build(references: Sequence[ListedReference]) -> Parts:
+            with prefixed("iterating over tags: requesting object"):
+                tags = await reader.many(references)
+            parts = [field(_TAGS, tag.SerializeToString()) for tag in tags]
+            built = dict(zip(references, parts, strict=True))
+            self._known.add(key, built)
+            return built
+
         async for batch in batches:
-            for start in range(0, len(batch), TOGETHER):
-                with prefixed("iterating over tags: requesting object"):
-                    tags = await reader.many(batch[start : start + TOGETHER])
-                yield tags
-                await asyncio.sleep(0)  # reading in process never waits
+            yield await known_or_built(self._known.of(key), batch, build)
+            await asyncio.sleep(0)  # reading in process never waits
 
     async def _tag(self, repository: RepositoryPaths, name: bytes) -> ListedReference | None:
         """The one of this name, or the first that the name matches as a pattern."""

@@ -10,7 +10,7 @@ from gitaly._pb.shared_pb2 import BLOB, COMMIT, TREE
 from gitaly.errors import Internal, InvalidRequest, NodeError
 from gitaly.services.blob import BlobServicer
 from tests.git.support import Bare
-from tests.services.readers import a_call, all_of
+from tests.services.readers import a_call, all_of, decoded
 from tests.storage.support import message, put
 
 BOTH_FORMATS = pytest.mark.parametrize("bare", ["sha1", "sha256"], indirect=True)
@@ -122,7 +122,7 @@ async def many(
 ) -> list[GetBlobsResponse]:
     wanted = [GetBlobsRequest.RevisionPath(revision=x, path=y) for x, y in pairs]
     request = GetBlobsRequest(repository=message(), revision_paths=wanted, limit=limit)
-    return await all_of(blobs.GetBlobs(request, a_call()))
+    return await decoded(GetBlobsResponse, blobs.GetBlobs(request, a_call()))
 
 
 @BOTH_FORMATS
@@ -195,6 +195,25 @@ async def test_large_entries_come_in_pieces_of_their_own(blobs: BlobServicer, ba
     assert not answers[-1].oid
 
 
+async def test_very_many_entries_in_many_directories_are_told_in_order(
+    blobs: BlobServicer, bare: Bare
+) -> None:
+    text, large = blob(bare, "small"), blob(bare, LARGE)
+    leaf = bare.git("mktree", data=f"100644 blob {large}\tlarge\n100644 blob {text}\tsmall\n")
+    middle = bare.git("mktree", data="".join(f"040000 tree {leaf}\t{n:02}\n" for n in range(40)))
+    tree = bare.git("mktree", data=f"040000 tree {middle}\ta\n040000 tree {leaf}\tb\n")
+    bare.git("update-ref", "refs/heads/main", bare.git("commit-tree", "-m", "x", tree))
+    paths = [b"a", b"a/none", b"b/none/x", *(b"a/%02d/small" % n for n in range(40)), b"b/small"]
+    paths += [b"a/07/large", b"a/none/x", b"a/07/small", b"a/07/small/x"]
+    answers = await many(blobs, *(("main", path) for path in paths), limit=4)
+    assert [answer.path for answer in answers] == paths
+    told = {answer.path: answer for answer in answers}
+    assert all(told[path].data == b"smal" for path in paths if path.endswith(b"/small"))
+    assert (told[b"a/07/large"].size, told[b"a/07/large"].data) == (len(LARGE), LARGE[:4].encode())
+    nothing = [path for path in paths if not told[path].oid]
+    assert nothing == [b"a/none", b"b/none/x", b"a/none/x", b"a/07/small/x"]
+
+
 async def test_a_missing_object_is_an_error(blobs: BlobServicer, bare: Bare) -> None:
     _filled(bare)
     with pytest.raises(Internal) as caught:
@@ -210,6 +229,7 @@ async def test_a_missing_object_is_an_error(blobs: BlobServicer, bare: Bare) -> 
         ("main:dir", b"a", "revision can't contain ':'"),
         ("a b", b"a", "revision can't contain whitespace"),
         ("a\0", b"a", "revision can't contain NUL"),
+        ("none", b"a\0/b", "find by revision and path: revision must not contain NUL bytes"),
         ("main", b"a\0/b", "find by revision and path: revision must not contain NUL bytes"),
     ],
 )

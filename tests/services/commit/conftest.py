@@ -1,34 +1,15 @@
-from collections.abc import AsyncIterator
-
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gitaly.git import CatfilePool, Git, GitObjects, Handles, InProcessObjects, Objects
+from gitaly.git import Git, Objects
 from gitaly.git.diffs import HeadAttributes
 from gitaly.git.references import References
 from gitaly.services.commit import CommitServicer
 from gitaly.storage import Blocking, Storages
 from tests.services.commit.support import History, recorded
+from tests.services.reading_fixtures import objects, pool
 
-
-@pytest.fixture
-async def pool(git: Git) -> AsyncIterator[CatfilePool]:
-    async with CatfilePool(git) as pool:
-        yield pool
-
-
-@pytest.fixture(params=["git", "in process"])
-async def objects(
-    git: Git, pool: CatfilePool, request: pytest.FixtureRequest
-) -> AsyncIterator[Objects]:
-    """Each test runs with both: nobody can tell which one answered."""
-    by_git = GitObjects(git, pool)
-    if request.param == "git":
-        yield by_git
-        return
-    handles = Handles(git.formats)
-    yield InProcessObjects(handles, by_git)
-    handles.clear()
+__all__ = ["commits", "history", "objects", "pool", "subcommands"]
 
 
 @pytest.fixture

@@ -361,3 +361,38 @@ async def test_repositories_are_checked_first(commits: CommitServicer, bare: Bar
     request = ListCommitsRequest(repository=message("none.git"))
     with pytest.raises(NodeError, match="repository not found"):
         await all_of(commits.ListCommits(request, CALL))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 5, 6])
+async def test_any_part_of_the_newest_commits_is_what_git_would_tell(
+    commits: CommitServicer, ids: list[str], limit: int
+) -> None:
+    all_of_them = await listed(commits, "main", order=ListCommitsRequest.DATE)  # by git
+    for start in range(6):
+        expected = all_of_them[start : start + limit]
+        assert await found(commits, revision=b"main", limit=limit, offset=start) == expected
+        token = all_of_them[start - 1] if start else ""
+        request = ListCommitsRequest(
+            repository=message(),
+            revisions=["main"],
+            pagination_params=PaginationParameter(page_token=token, limit=limit),
+        )
+        answers = await all_of(commits.ListCommits(request, CALL))
+        assert [commit.id for answer in answers for commit in answer.commits] == expected
+        goes_on = start + limit < len(all_of_them)
+        cursors = [answer.pagination_cursor.next_cursor for answer in answers]
+        assert cursors == ([expected[-1] if goes_on else ""] if expected else [])
+
+
+@pytest.mark.parametrize("objects", ["in process"], indirect=True)
+async def test_a_few_of_the_newest_commits_need_no_git(
+    commits: CommitServicer, ids: list[str], subcommands: list[str]
+) -> None:
+    assert len(await found(commits, revision=b"main", limit=3, offset=1)) == 3
+    assert len(await listed(commits, "main", pagination_params=PaginationParameter(limit=3))) == 3
+    assert subcommands == []
+    await found(commits, revision=b"main", limit=3, skip_merges=True)
+    await listed(commits, "main", first_parent=True, pagination_params=PaginationParameter(limit=3))
+    await listed(commits, "main", "side", pagination_params=PaginationParameter(limit=3))
+    await listed(commits, "main")
+    assert subcommands == ["log", "rev-list", "rev-list", "rev-list"]

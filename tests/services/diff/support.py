@@ -79,7 +79,11 @@ async def commit_diff(
 
 
 async def everything(responses: AsyncIterator[Any]) -> list[Any]:
-    return [response async for response in responses]
+    """The messages of a stream, which may have several at hand at a time."""
+    found: list[Any] = []
+    async for given in responses:
+        found += given if isinstance(given, list) else [given]
+    return found
 
 
 async def stream_of(*requests: Any) -> AsyncIterator[Any]:

@@ -91,6 +91,8 @@ def much(asked: Asked) -> str:
 async def test_a_caller_that_goes_away_ends_git(
     servicer: DiffServicer, asked: Asked, much: str, method: str
 ) -> None:
+    nothing = STREAMS["CommitDiff"](**two(asked, much, much))
+    assert await everything(servicer.CommitDiff(nothing, CALL)) == []  # handles are open now
     before = open_descriptors()
     request = STREAMS[method](**two(asked, EMPTY_TREE, much))
     async with closing(servicer, method, request) as responses:
@@ -116,11 +118,11 @@ async def test_a_call_that_is_cancelled_ends_git(
 async def test_a_slow_caller_stops_git(servicer: DiffServicer, asked: Asked, much: str) -> None:
     request = CommitDiffRequest(**two(asked, EMPTY_TREE, much))
     async with closing(servicer, "CommitDiff", request) as responses:
-        assert await anext(responses)
+        first = await anext(responses)
         await asyncio.sleep(0.5)
         assert newcomers.left() != []
-        rest = [response async for response in responses]
-    assert sum(response.end_of_patch for response in rest) == 100
+        rest = await everything(responses)
+    assert sum(response.end_of_patch for response in [*first, *rest]) == 101
 
 
 @pytest.mark.parametrize("limits", [{}, {"enforce_limits": True, "max_bytes": 10**9}])
@@ -130,8 +132,8 @@ async def test_a_huge_patch_is_not_held_in_memory(
     huge = await asyncio.to_thread(asked.commit, {"a": b"0123456789abcde\n" * 2_500_000})
     request = CommitDiffRequest(**two(asked, EMPTY_TREE, huge), **limits)
     before, size = forget_peak(), 0
-    async for response in servicer.CommitDiff(request, CALL):
-        size += len(response.raw_patch_data)
+    async for responses in servicer.CommitDiff(request, CALL):
+        size += sum(len(response.raw_patch_data) for response in responses)
     assert size > 40_000_000 or limits
     assert peak_bytes() - before < EXTRA_BYTES
 
@@ -145,8 +147,8 @@ async def test_files_of_a_large_diff_are_not_held_in_memory(
         **two(asked, EMPTY_TREE, right), enforce_limits=True, collect_all_paths=True
     )
     before, count = forget_peak(), 0
-    async for _ in servicer.CommitDiff(request, CALL):
-        count += 1
+    async for responses in servicer.CommitDiff(request, CALL):
+        count += len(responses)
     assert count == 20_000
     assert peak_bytes() - before < EXTRA_BYTES
 

@@ -10,12 +10,13 @@ from gitaly._pb.ref_pb2 import (
     FindAllRemoteBranchesRequest,
     FindBranchRequest,
     FindLocalBranchesRequest,
+    FindLocalBranchesResponse,
 )
 from gitaly._pb.shared_pb2 import NONE, PGP, Branch, GitCommit, PaginationParameter
 from gitaly.errors import Internal, InvalidRequest, NodeError
 from gitaly.services.ref import RefServicer
 from tests.git.support import Bare
-from tests.services.readers import a_call, all_of
+from tests.services.readers import a_call, all_of, decoded
 from tests.storage.support import message, put
 
 BOTH_FORMATS = pytest.mark.parametrize("bare", ["sha1", "sha256"], indirect=True)
@@ -49,7 +50,10 @@ def branch(bare: Bare, name: str, commit: str) -> str:
 
 async def local(refs: RefServicer, *flags_off: str, **more: Any) -> list[Branch]:
     request = FindLocalBranchesRequest(repository=message(), **more)
-    answers = await all_of(refs.FindLocalBranches(request, a_call(*flags_off, value="false")))
+    answers = await decoded(
+        FindLocalBranchesResponse,
+        refs.FindLocalBranches(request, a_call(*flags_off, value="false")),
+    )
     return [one for answer in answers for one in answer.local_branches]
 
 
@@ -138,7 +142,10 @@ async def test_without_the_iterator_they_are_told_as_elsewhere(
     assert found.target_commit.author.timezone == b"-0000"
     assert found.target_commit.subject == b""
     request = FindLocalBranchesRequest(repository=message())
-    answers = await all_of(refs.FindLocalBranches(request, a_call("ref-iterator", value="false")))
+    answers = await decoded(
+        FindLocalBranchesResponse,
+        refs.FindLocalBranches(request, a_call("ref-iterator", value="false")),
+    )
     assert [len(answer.local_branches) for answer in answers] == [20, 1]
 
 

@@ -13,6 +13,7 @@ from gitaly._pb.shared_pb2 import PaginationParameter
 from gitaly.errors import Internal, InvalidRequest, NodeError
 from gitaly.services.ref import RefServicer
 from tests.git.support import Bare
+from tests.services.readers import decoded
 from tests.storage.support import message
 
 CALL: Any = None  # none of these calls looks at it
@@ -20,7 +21,7 @@ CALL: Any = None  # none of these calls looks at it
 
 async def answers(refs: RefServicer, **more: Any) -> list[ListRefsResponse]:
     request = ListRefsRequest(repository=message(), **({"patterns": [b"refs/"]} | more))
-    return [response async for response in refs.ListRefs(request, CALL)]
+    return await decoded(ListRefsResponse, refs.ListRefs(request, CALL))
 
 
 async def names(refs: RefServicer, **more: Any) -> list[bytes]:

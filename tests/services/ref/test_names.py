@@ -8,12 +8,13 @@ from gitaly._pb.ref_pb2 import (
     FindRefsByOIDRequest,
     ListBranchNamesContainingCommitRequest,
     ListRefsRequest,
+    ListRefsResponse,
     ListTagNamesContainingCommitRequest,
 )
 from gitaly.errors import Internal, InvalidRequest, NodeError
 from gitaly.services.ref import RefServicer
 from tests.git.support import Bare
-from tests.services.readers import a_call, all_of
+from tests.services.readers import a_call, all_of, decoded
 from tests.storage.support import message, put
 
 BOTH_FORMATS = pytest.mark.parametrize("bare", ["sha1", "sha256"], indirect=True)
@@ -114,7 +115,7 @@ async def test_lists_know_nested_tags_too(refs: RefServicer, commits: tuple[str,
             pointing_at_oids=[commits[0].encode()],
             **more,
         )
-        answers = await all_of(refs.ListRefs(request, a_call()))
+        answers = await decoded(ListRefsResponse, refs.ListRefs(request, a_call()))
         return [one.name for answer in answers for one in answer.references]
 
     assert (await listed())[-4:] == [b"refs/tags/" + x for x in (b"light", b"t1", b"t2", b"t3")]

@@ -6,6 +6,7 @@ import pytest
 
 from gitaly._pb.ref_pb2 import (
     FindAllTagsRequest,
+    FindAllTagsResponse,
     FindTagError,
     FindTagRequest,
     GetTagMessagesRequest,
@@ -15,7 +16,7 @@ from gitaly._pb.shared_pb2 import DESCENDING, NONE, PGP, PaginationParameter, Ta
 from gitaly.errors import Internal, InvalidRequest, NodeError, NotFound
 from gitaly.services.ref import RefServicer
 from tests.git.support import Bare
-from tests.services.readers import a_call, all_of
+from tests.services.readers import a_call, all_of, decoded
 from tests.storage.support import message, put
 
 BOTH_FORMATS = pytest.mark.parametrize("bare", ["sha1", "sha256"], indirect=True)
@@ -41,7 +42,7 @@ async def one(refs: RefServicer, name: bytes) -> Tag:
 
 async def all_tags(refs: RefServicer, **more: Any) -> list[Tag]:
     request = FindAllTagsRequest(repository=message(), **more)
-    answers = await all_of(refs.FindAllTags(request, a_call()))
+    answers = await decoded(FindAllTagsResponse, refs.FindAllTags(request, a_call()))
     return [tag for answer in answers for tag in answer.tags]
 
 
@@ -326,3 +327,27 @@ async def test_people_are_renamed_also_in_what_was_signed(refs: RefServicer, bar
     plain = await refs.FindTag(request, a_call("mailmap-options", value="false"))
     assert plain.tag.tagger.name == b"Jane Doe"
     assert plain.tag.target_commit.author.name == b"Jane Doe"
+
+
+async def test_lists_follow_the_mailmap_as_it_changes(refs: RefServicer, bare: Bare) -> None:
+    commit = bare.commit()
+    put_tag(bare, "light", commit)
+    put_tag(bare, "v1", tag_object(bare, commit, "commit", "x"))
+
+    async def authors(*calls: str) -> list[bytes]:
+        request = FindAllTagsRequest(repository=message())
+        answers = await decoded(
+            FindAllTagsResponse, refs.FindAllTags(request, a_call(*calls, value="false"))
+        )
+        tags = [tag for answer in answers for tag in answer.tags]
+        return [tag.target_commit.author.name for tag in tags] + [tags[1].tagger.name]
+
+    for name in (b"Jane Doe", b"Queen", b"King"):
+        if name != b"Jane Doe":
+            line = name.decode() + " <q@example.com> <jane@example.com>"
+            blob = bare.git("hash-object", "-w", "--stdin", data=line)
+            tree = bare.git("mktree", data=f"100644 blob {blob}\t.mailmap\n")
+            bare.git("update-ref", "refs/heads/main", bare.git("commit-tree", "-m", "m", tree))
+        assert await authors() == [name] * 3
+        assert await authors() == [name] * 3
+        assert await authors("mailmap-options") == [b"Jane Doe"] * 3
