@@ -1,6 +1,7 @@
 """Tokens are rotated while clients call: no good call is refused, no bad one let in."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from gitaly.hooks import Payload
 from gitaly.rpc import AuthPolicy
 from gitaly.token import fingerprints, make_token
 from tests.e2e.callers import METHOD, Caller, after_more_calls, calling
+from tests.e2e.metrics_page import MetricsPage
+from tests.e2e.node_process import NodeProcess
+from tests.e2e.reloading import edit, reloaded
 from tests.faults.conftest import tmp_path as tmp_path
 from tests.faults.nodes import Served, a_node
 from tests.hooks.gitlab.server import GitLabServer
@@ -23,18 +27,14 @@ from tests.services.node_under_test import A, Push, a_node_with_a_repository
 from tests.transport.wires import until
 
 OLD, NEW = b"the old horse", b"the new horse"
-ONLY_OLD, BOTH, ONLY_NEW = (AuthPolicy(secrets=s) for s in ((OLD,), (NEW, OLD), (NEW,)))
-OLD_NAME, NEW_NAME = fingerprints([OLD, NEW])
+ONLY_NEW = AuthPolicy(secrets=(NEW,))
+OLD_NAME, _ = fingerprints([OLD, NEW])
 STRICT = f'auth.token = "{OLD.decode()}"'
 USED = "gitaly_authentication_token_uses_total"
 
 
 def target(served: Served) -> str:
     return f"127.0.0.1:{served.node.port('tcp')}"
-
-
-def used(served: Served, token: str) -> float | None:
-    return served.node.registry.get_sample_value(USED, {"token": token})
 
 
 def total(callers: list[Caller]) -> Counter[str]:
@@ -53,47 +53,75 @@ def bad_callers() -> list[Caller]:
     ]
 
 
+@pytest.fixture
+def page() -> MetricsPage:
+    return MetricsPage()
+
+
+@pytest.fixture
+def strict(tmp_path: Path, page: MetricsPage) -> Iterator[NodeProcess]:
+    """A node that an operator has started with the old token."""
+    node = NodeProcess(tmp_path, top=page.configuration, extra=auth(OLD))
+    node.start()
+    yield node
+    node.stop()
+
+
+def auth(*secrets: bytes) -> str:
+    return f"[auth]\ntokens = {json.dumps([secret.decode() for secret in secrets])}\n"
+
+
+async def rotate(node: NodeProcess, old: str, new: str) -> None:
+    """Edit its file, and send it the signal."""
+    edit(node, old, new)
+    assert "auth.tokens" in (await asyncio.to_thread(reloaded, node))["changed"]
+
+
 async def test_a_rotation_under_load_refuses_no_good_call_and_lets_no_bad_one_in(
-    tmp_path: Path,
+    strict: NodeProcess, page: MetricsPage
 ) -> None:
-    async with a_node(tmp_path, extra=STRICT) as served:
-        adopt = served.node.authenticator.adopt
-        clients = [Caller.holding(OLD) for _ in range(10)]
-        strangers, too_early, too_late = bad_callers(), Caller.holding(NEW), Caller.holding(OLD)
-        async with (
-            calling(target(served), clients, 100),
-            calling(target(served), strangers, 40),
-        ):
-            await after_more_calls(clients, 5)
-            async with calling(target(served), [too_early], 20):
-                await after_more_calls([too_early], 5)
+    clients = [Caller.holding(OLD) for _ in range(10)]
+    strangers, too_early, too_late = bad_callers(), Caller.holding(NEW), Caller.holding(OLD)
+    only_old, both, only_new = auth(OLD), auth(NEW, OLD), auth(NEW)
+    at = f"127.0.0.1:{strict.tcp}"
 
-            # the node learns the new token, then its clients, one after the other
-            adopt(BOTH)
-            for client in clients:
-                await after_more_calls([client], 2)
-                client.takes(NEW)
+    async def uses_of_the_old_one() -> float:
+        return await asyncio.to_thread(page.sum, USED, token=OLD_NAME)
 
-            # nobody uses the old one any more
-            await after_more_calls(clients, 2)
-            settled = used(served, OLD_NAME)
-            await after_more_calls(clients, 5)
-            assert used(served, OLD_NAME) == settled
+    async with calling(at, clients, 100), calling(at, strangers, 40):
+        await after_more_calls(clients, 5)
+        async with calling(at, [too_early], 20):
+            await after_more_calls([too_early], 5)
 
-            adopt(ONLY_NEW)
-            async with calling(target(served), [too_late], 20):
-                await after_more_calls([too_late, *clients], 5)
+        # the node learns the new token, then its clients, one after the other
+        await rotate(strict, only_old, both)
+        for client in clients:
+            await after_more_calls([client], 2)
+            client.takes(NEW)
 
-            # to and fro, as often as it goes
-            for _ in range(50):
-                adopt(BOTH)
-                adopt(ONLY_NEW)
-                await asyncio.sleep(0.01)
-        assert set(total(clients)) == {"OK"}
-        assert total(clients).total() > 200
-        bad = total([*strangers, too_early, too_late])
-        assert set(bad) == {"PERMISSION_DENIED", "UNAUTHENTICATED"}
-        assert bad.total() > 50
+        # nobody uses the old one any more
+        await after_more_calls(clients, 2)
+        settled = await uses_of_the_old_one()
+        await after_more_calls(clients, 5)
+        assert await uses_of_the_old_one() == settled
+
+        await rotate(strict, both, only_new)
+        async with calling(at, [too_late], 20):
+            await after_more_calls([too_late, *clients], 5)
+
+        # to and fro
+        for _ in range(10):
+            await rotate(strict, only_new, both)
+            await rotate(strict, both, only_new)
+    assert set(total(clients)) == {"OK"}
+    assert total(clients).total() > 200
+    bad = total([*strangers, too_early, too_late])
+    assert set(bad) == {"PERMISSION_DENIED", "UNAUTHENTICATED"}
+    assert bad.total() > 50
+    assert (
+        await asyncio.to_thread(page.sum, "gitaly_authentications_total", status="ok")
+        == total(clients).total()
+    )
 
 
 async def test_a_call_that_was_let_in_goes_on_after_its_token_was_withdrawn(
