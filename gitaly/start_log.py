@@ -1,7 +1,8 @@
 """What the log says when a node starts: versions, mode, and what in the configuration is idle."""
 
 from gitaly.config import AuthConfig, Config, inactive_features, problems
-from gitaly.git import GitBinary
+from gitaly.errors import NodeError
+from gitaly.git import GitBinary, SigningKeyFiles
 from gitaly.observe.log import Logger
 from gitaly.token import fingerprints
 from gitaly.version import VERSION
@@ -54,6 +55,7 @@ def announce(config: Config, git: GitBinary, logger: Logger) -> None:
     inactive = inactive_features(config)
     if inactive:
         logger.warning("configured but not active: " + ", ".join(inactive))
+    _try_signing_keys(config, logger)
     if config.origin.unknown_keys:
         logger.warning(
             "unknown keys in the configuration are ignored",
@@ -71,3 +73,13 @@ def announce(config: Config, git: GitBinary, logger: Logger) -> None:
             " Please run 'gitaly configuration validate' and fix the errors that are printed.",
             keys=", ".join(".".join(problem.key) for problem in found),
         )
+
+
+def _try_signing_keys(config: Config, logger: Logger) -> None:
+    """The node runs without them; but calls that need them will fail until they can be read."""
+    keys = SigningKeyFiles(config.git.signing_key, config.git.rotated_signing_keys)
+    try:
+        if keys:
+            keys.all()
+    except NodeError as error:
+        logger.error("git.signing_key: " + error.message, **error.metadata)

@@ -26,8 +26,6 @@ INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
         "git.committer_name": lambda config: bool(
             config.git.committer_name or config.git.committer_email
         ),
-        "git.rotated_signing_keys": lambda config: bool(config.git.rotated_signing_keys),
-        "git.signing_key": lambda config: bool(config.git.signing_key),
         "hooks.packobjects_hook_max_proc": lambda config: bool(
             config.hooks.packobjects_hook_max_proc
         ),

@@ -66,7 +66,7 @@ from gitaly.git.remotes import answers, remote_head_branch
 from gitaly.git.rev_list import git_lines, rev_list
 from gitaly.git.revision_input import RevisionInput, RevisionLines
 from gitaly.git.revision_syntax import ID_DIGITS
-from gitaly.git.signing_key import public_signing_key
+from gitaly.git.signatures import NO_SIGNING_KEYS, SigningKeyFiles, SigningKeys
 from gitaly.git.spawner import (
     Born,
     End,
@@ -97,6 +97,7 @@ __all__ = [
     "NO_HOOKS",
     "NO_LIMIT",
     "NO_MAILMAP",
+    "NO_SIGNING_KEYS",
     "PIPE",
     "STDOUT",
     "TRAILERS_FORMAT",
@@ -158,6 +159,8 @@ __all__ = [
     "RepositoryPaths",
     "RevisionInput",
     "RevisionLines",
+    "SigningKeyFiles",
+    "SigningKeys",
     "SortKey",
     "Spawner",
     "StoppedByLimit",
@@ -203,7 +206,6 @@ __all__ = [
     "pinned",
     "plain_fields",
     "posix_spawn",
-    "public_signing_key",
     "reason",
     "reference_lines",
     "references_checksum",

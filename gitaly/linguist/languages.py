@@ -1,21 +1,23 @@
 """What is known of programming languages, from the data of GitHub's Linguist.
 
-The data are Linguist's languages.yml, heuristics.yml, vendor.yml and documentation.yml of September
-2023 (706 languages), out of the package PyGitLinguist 1.5.1; building this package writes them into
-`_data` (hatch_build.py). The rules for using them are go-enry's, as far as Gitaly needs them.
+The data are Linguist's: languages.yml, popular.yml, heuristics.yml, vendor.yml, documentation.yml.
+Building this package writes them into `_data` (hatch_build.py): those of September 2023 (706
+languages), which the package PyGitLinguist 1.5.1 carries, or newer ones that were given to it. The
+rules for using them are go-enry's, as far as Gitaly needs them.
 
-go-enry 2.9.6 has the data of Linguist 9.5.0 (804 languages). Identifiers are the same, but beside
-Gitaly's some answers differ:
+go-enry 2.9.6 has the data of Linguist 9.5.0 (804 languages). Identifiers are the same. With those
+of 2023, beside Gitaly's some answers differ:
 - 98 newer languages are not counted, or as an older one that has the extension (Lean 4 as Lean,
   Cairo Zero as Cairo); Go Template, Hare, Luau, Mojo, Roc and TypeSpec are among them;
 - CSS, Sway and Vyper have other colours, and Linker Script is data, which is not counted;
 - known languages lack newer extensions and names: .containerfile, .heex, .tofu, .sbatch, mvnw.
-Five that were renamed since have their new names here, which Gitaly keeps in repositories.
+Five that were renamed since, and three that were later, have the names that Gitaly keeps in
+repositories.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from importlib import resources
 from types import MappingProxyType
@@ -28,13 +30,16 @@ from gitaly.linguist.heuristics import Rule, rules_by_extension
 _COUNTED_TYPES: Final = frozenset({"programming", "markup"})
 _NO_COLOR: Final = "#cccccc"  # what go-enry says for a language without a colour
 
-_RENAMED: Final = MappingProxyType(  # Linguist 9.5.0's names, by those of the data
+_RENAMED: Final = MappingProxyType(  # Linguist 9.5.0's names, by those of older and newer data
     {
         "Coq": "Rocq Prover",
         "FreeBasic": "FreeBASIC",
         "Genero": "Genero 4gl",
         "Genero Forms": "Genero per",
         "Mathematica": "Wolfram Language",
+        "Robots Exclusion Rules": "robots.txt",
+        "Salt": "SaltStack",
+        "Vim script": "Vim Script",
     }
 )
 
@@ -57,6 +62,8 @@ class Languages:
         by_extension: defaultdict[str, list[str]] = defaultdict(list)
         by_filename: defaultdict[str, list[str]] = defaultdict(list)
         by_interpreter: defaultdict[str, list[str]] = defaultdict(list)
+        self._popular = frozenset(data["popular"])
+        self._own: set[tuple[str, str]] = set()
         for name, old, about in sorted(
             (_RENAMED.get(old, old), old, about) for old, about in data["languages"].items()
         ):
@@ -65,6 +72,7 @@ class Languages:
             )
             for alias in (name, old, *about.get("aliases", ())):
                 self._by_alias[_alias_key(alias)] = name
+            self._own.update((name, own.lower()) for own in about.get("extensions", ())[:1])
             for key, table in (
                 ("extensions", by_extension),
                 ("filenames", by_filename),
@@ -93,6 +101,17 @@ class Languages:
     def name_of(self, alias: str) -> str | None:
         """The name of a language by another one: "golang" is "Go"."""
         return self._by_alias.get(_alias_key(alias))
+
+    def likeliest(self, names: Iterable[str], extensions: Collection[str]) -> str:
+        """Of several, that whose own extension a file has: Linguist names it first. Of several or
+        none such, a popular one; else the first in the alphabet.
+        """
+
+        def rank(name: str) -> tuple[bool, bool, str]:
+            has_its_own = any((name, extension) in self._own for extension in extensions)
+            return not has_its_own, name not in self._popular, name
+
+        return min(names, key=rank)
 
     def is_counted(self, name: str) -> bool:
         """Whether it is a language in which programs or pages are written."""

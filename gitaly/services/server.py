@@ -10,7 +10,8 @@ from gitaly._pb.server_pb2 import (
     ServerSignatureRequest,
     ServerSignatureResponse,
 )
-from gitaly.git import GitBinary, public_signing_key
+from gitaly.errors import prefixed
+from gitaly.git import NO_SIGNING_KEYS, GitBinary, SigningKeyFiles
 from gitaly.rpc import Call
 from gitaly.services.readiness import Readiness
 from gitaly.storage import (
@@ -40,13 +41,13 @@ class ServerServicer:
         readiness: Readiness,
         binary: GitBinary,
         blocking: Blocking,
-        signing_key_path: str = "",
+        signing_keys: SigningKeyFiles = NO_SIGNING_KEYS,
     ) -> None:
         self._patrol = patrol
         self._readiness = readiness
         self._binary = binary
         self._blocking = blocking
-        self._signing_key_path = signing_key_path
+        self._signing_keys = signing_keys
 
     async def ServerInfo(self, _: ServerInfoRequest, __: Call) -> ServerInfoResponse:
         return ServerInfoResponse(
@@ -80,10 +81,11 @@ class ServerServicer:
         )
 
     async def ServerSignature(self, _: ServerSignatureRequest, __: Call) -> ServerSignatureResponse:
-        if not self._signing_key_path:
+        if not self._signing_keys:
             return ServerSignatureResponse()
-        key = await self._blocking.run(public_signing_key, self._signing_key_path)
-        return ServerSignatureResponse(public_key=key)
+        key = await self._blocking.run(self._signing_keys.primary)
+        with prefixed("failed to fetch public key"):
+            return ServerSignatureResponse(public_key=key.public_key())
 
 
 def _status(storage: Storage, problem: Problem | None) -> ServerInfoResponse.StorageStatus:

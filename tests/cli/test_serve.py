@@ -98,6 +98,15 @@ def test_features_that_are_not_built_yet_are_named_in_one_line(tmp_path: Path) -
     assert "configured but not active: archive_cache, bundle_uri" in messages(lines)
 
 
+def test_a_signing_key_that_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    lines, _ = started(configuration(tmp_path, '[git]\nsigning_key = "/nonexistent/key"\n'))
+    (line,) = [line for line in lines if line["msg"].startswith("git.signing_key")]
+    assert line["msg"] == (
+        "git.signing_key: failed to parse signing key: open file: no such file or directory"
+    )
+    assert (line["level"], line["path"]) == ("error", "/nonexistent/key")
+
+
 def test_keys_that_nobody_knows_are_named(tmp_path: Path) -> None:
     lines, _ = started(configuration(tmp_path, "listen_adr = 1\n[gitaly-ruby]\nmax_rss = 1\n"))
     (unknown,) = [line for line in lines if line["msg"].startswith("unknown keys")]

@@ -17,8 +17,6 @@ def test_a_plain_node_leaves_nothing_out() -> None:
         ('[bundle_uri]\ngo_cloud_url = "gs://x"', "bundle_uri"),
         ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
         ('[git]\ncommitter_email = "a@example.com"', "git.committer_name"),
-        ('[git]\nrotated_signing_keys = ["/k"]', "git.rotated_signing_keys"),
-        ('[git]\nsigning_key = "/k"', "git.signing_key"),
         ("[hooks]\npackobjects_hook_max_proc = 1", "hooks.packobjects_hook_max_proc"),
         ('[logging]\nsentry_dsn = "https://x"', "logging.sentry_dsn"),
         ("[offloading]\nenabled = true", "offloading"),

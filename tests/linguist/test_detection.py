@@ -34,6 +34,10 @@ def languages() -> Languages:
         ("x", "-*- c++ -*-\n", "C++"),
         ("x", "a\n# vim: set sw=2 ft=perl:\n", "Perl"),
         ("x", '<?xml version="1.0"?>\n', "XML"),
+        ("a.html", '<?xml version="1.0"?>\n<html>\n', "HTML"),
+        ("a.pl", '<?xml version="1.0"?>\n', "Perl"),
+        ("script", '#!/bin/sh\n# next \\\nexec tclsh "$0" ${1+"$@"}\n', "Tcl"),
+        ("script", '#!/bin/sh\n#\n#\n#\n#\nexec tclsh "$0" "$@"\n', "Shell"),
         ("a.v", "Require Import Arith.\n", "Rocq Prover"),
         ("a.nbp", "", "Wolfram Language"),
         ("a.py", "\0", ""),
@@ -42,6 +46,30 @@ def languages() -> Languages:
     ],
 )
 def test_languages_are_detected(
+    languages: Languages, path: str, content: str, language: str
+) -> None:
+    assert Detector(languages).language(path.encode(), content.encode()) == language
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "language"),
+    [
+        (
+            "a.sql",
+            "SELECT 1;\n",
+            "SQL",
+        ),  # PLSQL, TSQL and others have other extensions of their own
+        ("a.s", "nop\n", "Unix Assembly"),
+        ("a.spec", "x\n", "RPM Spec"),
+        ("a.m", "x\n", "Objective-C"),
+        ("a.es", "x\n", "JavaScript"),  # neither's own; Erlang is less popular
+        ("a.cue", "x\n", "CUE"),  # Cue Sheet's, too
+        ("script", "#!/usr/bin/perl\n", "Perl"),  # or Pod
+        ("a.4x", "x\n", "Roff"),
+        ("a.man.in", "x\n", "Roff"),
+    ],
+)
+def test_of_languages_that_nothing_tells_apart_the_likeliest_is_taken(
     languages: Languages, path: str, content: str, language: str
 ) -> None:
     assert Detector(languages).language(path.encode(), content.encode()) == language

@@ -8,7 +8,15 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from gitaly._pb.shared_pb2 import GitCommit
 from gitaly.errors import Internal
-from gitaly.git import Git, Object, Objects, References, RepositoryPaths
+from gitaly.git import (
+    NO_SIGNING_KEYS,
+    Git,
+    Object,
+    Objects,
+    References,
+    RepositoryPaths,
+    SigningKeyFiles,
+)
 from gitaly.git.diffs import HeadAttributes
 from gitaly.services.commit.language_counting import LanguageCounter
 from gitaly.services.commits import Commits, git_commit
@@ -30,6 +38,7 @@ class CommitReading:
         attributes: HeadAttributes,
         blocking: Blocking,
         registry: CollectorRegistry,
+        signing_keys: SigningKeyFiles = NO_SIGNING_KEYS,
     ) -> None:
         self._storages = storages
         self._git = git
@@ -38,6 +47,8 @@ class CommitReading:
         self._attributes = attributes
         self._languages = LanguageCounter(git, objects, blocking)
         self._commits = Commits(objects)
+        self._blocking = blocking
+        self._signing_keys = signing_keys
         self._request_sizes = Histogram(
             "gitaly_list_commits_by_oid_request_size",
             "Number of commits requested in a ListCommitsByOid request",

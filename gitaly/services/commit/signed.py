@@ -10,7 +10,7 @@ from gitaly._pb.commit_pb2 import (
 )
 from gitaly._pb.shared_pb2 import NONE
 from gitaly.errors import InvalidRequest
-from gitaly.git import NO_MAILMAP, RepositoryPaths, parse_commit, signed_payload
+from gitaly.git import NO_MAILMAP, RepositoryPaths, SigningKeys, parse_commit, signed_payload
 from gitaly.rpc import Call
 from gitaly.services.commit.reading import TOGETHER, CommitReading
 from gitaly.services.commits import git_commit, signature_type
@@ -20,7 +20,7 @@ from gitaly.services.streams import first_request
 
 
 class Signed(CommitReading):
-    """Signatures, without judging them."""
+    """Signatures; of others' keys than the node's own nothing is known here."""
 
     async def FilterShasWithSignatures(
         self, requests: AsyncIterator[FilterShasWithSignaturesRequest], _: Call
@@ -41,6 +41,7 @@ class Signed(CommitReading):
         object_format = self._git.formats.of(repository.path).object_format
         for object_id in request.commit_ids:
             check_object_id(object_id, object_format)
+        keys = await self._blocking.run(self._signing_keys.all) if self._signing_keys else None
         for object_id in request.commit_ids:
             commit = await self._objects.read(repository, f"{object_id}^{{commit}}".encode())
             signature = None if commit is None else parse_commit(commit.data).signature
@@ -52,12 +53,19 @@ class Signed(CommitReading):
             yield GetCommitSignaturesResponse(
                 commit_id=message.id,
                 signature=signature,
-                signer=GetCommitSignaturesResponse.SIGNER_USER,
+                signer=await self._signer(keys, signature, payload),
                 author=message.author if message.HasField("author") else None,
                 committer=message.committer if message.HasField("committer") else None,
             )
             for piece in in_pieces(payload):
                 yield GetCommitSignaturesResponse(signed_text=piece)
+
+    async def _signer(
+        self, keys: SigningKeys | None, signature: bytes, payload: bytes
+    ) -> GetCommitSignaturesResponse.Signer:
+        if keys is not None and await self._blocking.run(keys.have_made, signature, payload):
+            return GetCommitSignaturesResponse.SIGNER_SYSTEM
+        return GetCommitSignaturesResponse.SIGNER_USER
 
     async def _signed(self, repository: RepositoryPaths, shas: Sequence[bytes]) -> list[bytes]:
         kept = []

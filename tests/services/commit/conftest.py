@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gitaly.git import Git, Objects
+from gitaly.git import NO_SIGNING_KEYS, Git, Objects, SigningKeyFiles
 from gitaly.git.diffs import HeadAttributes
 from gitaly.git.references import References
 from gitaly.services.commit import CommitServicer
@@ -19,8 +19,18 @@ def subcommands(git: Git, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
+def signing_keys() -> SigningKeyFiles:
+    """The node's; a test that wants some overrides this."""
+    return NO_SIGNING_KEYS
+
+
+@pytest.fixture
 def commits(
-    storages: Storages, git: Git, objects: Objects, references: References
+    storages: Storages,
+    git: Git,
+    objects: Objects,
+    references: References,
+    signing_keys: SigningKeyFiles,
 ) -> CommitServicer:
     return CommitServicer(
         storages,
@@ -30,6 +40,7 @@ def commits(
         attributes=HeadAttributes(git, objects),
         blocking=Blocking(),
         registry=CollectorRegistry(),
+        signing_keys=signing_keys,
     )
 
 
