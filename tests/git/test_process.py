@@ -239,12 +239,18 @@ async def test_the_end_of_the_node_ends_all_children() -> None:
         PosixSpawner(), PrometheusCommandMetrics(CollectorRegistry(), "2.39.5"), grace_seconds=0.1
     )
 
+    ready = asyncio.Semaphore(0)
+
     async def call() -> str:
         async with processes.run(shell(IGNORES_SIGTERM), ENV, cmd="sh") as child:
+            assert child.stdout is not None
+            await child.stdout.read()
+            ready.release()
             return str(await child.wait())
 
     calls = [asyncio.create_task(call()) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    for _ in calls:
+        await ready.acquire()
     await processes.aclose()
     assert [await one for one in calls] == ["signal: killed"] * 3
     assert newcomers.left() == []
