@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 WIRE ?= ../shared/wire/check_wire.py
 STAMP := .venv/.ready
-PYTEST_FLAGS ?= -n 2 --dist loadfile
+# In the order of the directories: files of few and long tests would all come last otherwise.
+PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup run test lint check wire bench compare deb clean
 
@@ -22,7 +23,10 @@ $(STAMP): pyproject.toml requirements/dev.txt hatch_build.py $(wildcard proto/*.
 run: setup
 	@$(BIN)/gitaly demo var
 
+# Tests start thousands of nodes, clients and hooks. Each would compile the package for itself where
+# PYTHONDONTWRITEBYTECODE is set.
 test: setup
+	@$(BIN)/python -m compileall -q gitaly
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: setup
