@@ -18,6 +18,7 @@ from gitaly.git import (
 from gitaly.services.tree_paths import clean_path
 
 KEPT_BYTES: Final = 4 << 20  # of trees, for one call
+DEEP: Final = 16  # levels of directories that are looked up one by one
 
 
 async def tree_of(objects: Objects, repository: RepositoryPaths, revision: bytes) -> bytes:
@@ -70,18 +71,23 @@ class EntryFinder:
         key = (root, directory)
         data = self._trees.get(key)
         if data is None:
-            above, _, name = directory.rpartition(b"/")
-            known = self._trees.get((root, above)) if name else None
-            if known is None:
-                where = root.encode() + b":" + directory
-            else:
-                entry = find_entry(known, name, len(root) // 2)
-                where = entry.object_id.encode() if entry is not None else b""
+            where = await self._where(root, directory)
             tree = await self._objects.read(self._repository, where) if where else None
             data = tree.data if tree is not None and tree.type == "tree" else b""
             if _kept_size(data) <= KEPT_BYTES:
                 self._trees[key] = data
         return data
+
+    async def _where(self, root: str, directory: bytes) -> bytes:
+        """A revision that leads to a directory; empty: nothing does.
+
+        After the first one it is looked up in the directory above: others will be there, too.
+        """
+        if not directory or not self._trees or directory.count(b"/") >= DEEP:
+            return root.encode() + b":" + directory
+        above, _, name = directory.rpartition(b"/")
+        entry = find_entry(await self._tree(root, above), name, len(root) // 2)
+        return entry.object_id.encode() if entry is not None else b""
 
 
 def _kept_size(data: bytes) -> int:

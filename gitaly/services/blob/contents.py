@@ -69,7 +69,8 @@ class Contents(BlobReading):
         finder = EntryFinder(self._objects, repository)
         for start in range(0, len(request.revision_paths), TOGETHER):
             some = request.revision_paths[start : start + TOGETHER]
-            found = [await self._found(finder, pair) for pair in some]
+            with prefixed("find by revision and path"):
+                found = [await self._found(finder, pair) for pair in some]
             limit = _limit(request.limit)
             async with aclosing(self._told(repository, found, limit)) as together:
                 async for messages in together:
@@ -77,8 +78,7 @@ class Contents(BlobReading):
 
     async def _found(self, finder: EntryFinder, pair: GetBlobsRequest.RevisionPath) -> _Found:
         path = pair.path.rstrip(b"/") if len(pair.path) > 1 else pair.path
-        with prefixed("find by revision and path"):
-            entry = await finder.find(pair.revision.encode(), path)
+        entry = await finder.find(pair.revision.encode(), path)
         answer = GetBlobsResponse(revision=pair.revision, path=path)
         if entry is None:
             return _Found("", answer)
