@@ -63,13 +63,12 @@ class LicenseServicer:
 
     async def _found(self, repository: Repository, commit: str) -> FindLicenseResponse:
         first = b""
-        matches: list[tuple[bool, float, str, bytes, License]] = []
+        matches: list[tuple[bool, tuple[float, int, str], bytes, License]] = []
         async for path, read_as, text in self._texts(repository, commit):
             first = first or path
             match = await self._blocking.run(self._best, text)
             if match is not None:
-                rank = (not is_canonical(read_as), -match.confidence, match.license.short_name)
-                matches.append((*rank, read_as, match.license))
+                matches.append((not is_canonical(read_as), match.rank, read_as, match.license))
         if matches:
             *_, path, license_ = min(matches)
             return _response(license_, path)

@@ -65,7 +65,7 @@ async def test_a_known_licence_is_told_with_all_that_is_known_of_it(
         ({"LICENSE": b"a\0b\n"}, "other", "LICENSE"),
         ({"LICENSE": MIT, "LICENSE-3RD-PARTY.md": APACHE}, "mit", "LICENSE"),
         ({"COPYING": APACHE + NOBODYS * 9, "COPYING-MIT": MIT}, "apache-2.0", "COPYING"),
-        ({"LICENSE-APACHE": APACHE, "LICENSE-MIT": MIT}, "apache-2.0", "LICENSE-APACHE"),
+        ({"LICENSE-APACHE": APACHE, "LICENSE-MIT": MIT}, "mit", "LICENSE-MIT"),
         ({"LICENSE.txt": b"x" * (2 << 20)}, "other", "LICENSE.txt"),
     ],
 )
@@ -140,6 +140,33 @@ def test_texts_need_not_be_the_known_ones_to_the_letter(
 ) -> None:
     match = matcher.best(text)
     assert (match and match.license.short_name) == short_name
+
+
+@pytest.mark.parametrize(
+    ("texts", "short_name"),
+    [
+        (["BSD-2-Clause", "BSD-3-Clause"], "bsd-3-clause"),
+        (["0BSD", "ISC"], "isc"),
+        (["MIT", "Apache-2.0"], "mit"),
+        (["Apache-2.0", "MIT"], "apache-2.0"),
+        (["BSD-3-Clause", "MIT", "MPL-2.0"], "bsd-3-clause"),
+    ],
+)
+def test_of_several_licences_in_a_text_the_first_counts_and_of_similar_ones_the_fuller(
+    matcher: LicenseMatcher, texts: list[str], short_name: str
+) -> None:
+    match = matcher.best("\n\n---\n\n".join(TEXTS[name] for name in texts))
+    assert match is not None
+    assert match.license.short_name == short_name
+
+
+def test_clauses_need_no_numbers_and_the_holder_may_be_named(matcher: LicenseMatcher) -> None:
+    text = TEXTS["BSD-3-Clause"].replace("the copyright holder nor", "Jane Doe, Inc. nor")
+    for number in ("1. ", "2. ", "3. "):
+        text = text.replace(number, "   * ")
+    match = matcher.best("Jane's program\n\n" + text.partition("\n\n")[2] + "\nThanks! " * 400)
+    assert match is not None
+    assert match.license.short_name == "bsd-3-clause"
 
 
 def test_files_are_told_by_their_names() -> None:
