@@ -106,7 +106,9 @@ class Server:
         self._accepting.start()
 
     def close(self) -> None:
-        """Accept nothing more, and drop who is still here."""
+        """Accept nothing more, and drop who is still here; once closed, do nothing."""
+        if self._listening.fileno() < 0:  # the number of `_wake` may be another file's by now
+            return
         os.eventfd_write(self._wake, 1)
         self._accepting.join()
         os.close(self._wake)
