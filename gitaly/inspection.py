@@ -24,7 +24,9 @@ from gitaly.observe.refusals import Refusals
 from gitaly.observe.snapshot import (
     MOST_CALLS,
     MOST_GROUPS,
+    AccessState,
     CallState,
+    CertificateState,
     GroupsState,
     GroupState,
     MethodState,
@@ -32,19 +34,21 @@ from gitaly.observe.snapshot import (
     ReloadState,
     Snapshot,
     StorageState,
+    TokenState,
     bounded,
 )
 from gitaly.observe.stacks import thread_stack
 from gitaly.packcache import PackCache
-from gitaly.rpc import Call
+from gitaly.reload import Reloader
+from gitaly.rpc import Authenticator, Call
 from gitaly.rpc.access_log import client_of
 from gitaly.rpc.call import peer_of, repository_of
+from gitaly.served_certificate import ServedCertificate
 from gitaly.start_log import push_mode
-from gitaly.storage import Storage, Watchman
+from gitaly.storage import Patrol
 from gitaly.version import VERSION
 
 LOOP_PATIENCE_SECONDS: Final = 1.0
-STORAGE_PATIENCE_SECONDS: Final = 1.0
 FRESH_SECONDS: Final = 0.25  # several who look at once see the same
 QUOTA_PERIOD_US: Final = 100_000
 CPU_UNITS: Final = {1: 1e9, 2: 1e6}  # in a second, by version of control groups
@@ -56,7 +60,7 @@ class Subjects:
 
     node: NodeState  # what never changes
     state: Callable[[], str]  # "serving", "draining"
-    storages: Sequence[Storage]
+    patrol: Patrol
     running: set[Call]
     connections: Callable[[], int]
     limiting: Limiting
@@ -65,6 +69,9 @@ class Subjects:
     cache: PackCache
     processes: Processes
     refusals: Refusals
+    authenticator: Authenticator
+    certificate: ServedCertificate
+    reloader: Reloader
 
 
 def unchanging(config: Config, binary: GitBinary) -> NodeState:
@@ -96,21 +103,13 @@ class Inspection:
         self.loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._started = time.monotonic()
-        self._watchmen = [(storage, Watchman(storage.path)) for storage in subjects.storages]
-        self._reload = ReloadState()
         self._lock = threading.Lock()
         self._last = Snapshot()
         self._last_taken = -FRESH_SECONDS
 
-    def reloaded(self, text: str, *, is_accepted: bool) -> None:
-        """The configuration was read again. `text`: what has changed, or why it was refused."""
-        self._reload = ReloadState(
-            at=time.time(), is_accepted=is_accepted, text=bounded(text, 2000)
-        )
-
     def snapshot(self) -> Snapshot:
-        """The node now, or a quarter of a second ago. Blocks, for some ms; for two seconds if
-        the event loop and a disk stand still."""
+        """The node now, or a quarter of a second ago. Blocks, for some ms; for a second if
+        the event loop stands still."""
         with self._lock:
             if time.monotonic() - self._last_taken >= FRESH_SECONDS:
                 self._last = self._take()
@@ -120,18 +119,15 @@ class Inspection:
     def _take(self) -> Snapshot:
         began = time.monotonic()
         subjects = self.subjects
-        for _, watchman in self._watchmen:
-            watchman.start()
         heartbeat = _Heartbeat(self.loop)
         running = subjects.running.copy()
         calls = _calls(running, subjects.processes)
         cgroups = _groups(subjects.groups, subjects.spawner)
         queues, cache = subjects.limiting.state(), subjects.cache.state()
-        storages = tuple(self._storages(began + STORAGE_PATIENCE_SECONDS))
         snapshot = Snapshot(
             taken=time.time(),
             node=self._node(heartbeat),
-            storages=storages,
+            storages=tuple(_storages(subjects.patrol)),
             calls=calls,
             calls_total=len(running),
             calls_queued=sum(1 for call in running if call.account.waits_since),
@@ -140,7 +136,9 @@ class Inspection:
             cgroups=cgroups,
             cache=cache,
             refusals=tuple(subjects.refusals.latest()),
-            reload=self._reload,
+            access=_access(subjects.authenticator),
+            certificate=_certificate(subjects.certificate),
+            reload=_reload(subjects.reloader),
         )
         return judged(replace(snapshot, took_seconds=time.monotonic() - began))
 
@@ -162,21 +160,6 @@ class Inspection:
             stuck_at=thread_stack(self._loop_thread) if lag is None else (),
         )
 
-    def _storages(self, until: float) -> Iterator[StorageState]:
-        for storage, watchman in self._watchmen:
-            found = watchman.found(until - time.monotonic())
-            yield StorageState(
-                name=storage.name,
-                path=bounded(storage.path),
-                state=found.state,
-                problem=found.problem,
-                file_system=found.file_system,
-                free_bytes=found.free_bytes,
-                total_bytes=found.total_bytes,
-                free_inodes=found.free_inodes,
-                total_inodes=found.total_inodes,
-            )
-
 
 class _Heartbeat:
     """Asks the event loop for a sign of life."""
@@ -196,6 +179,60 @@ class _Heartbeat:
         """How long it took; None: longer than we wait."""
         left = self._asked + patience_seconds - time.monotonic()
         return self._heard - self._asked if self._sign.wait(max(0.0, left)) else None
+
+
+def _storages(patrol: Patrol) -> Iterator[StorageState]:
+    for storage in patrol.health:
+        found = patrol.sight(storage)
+        problem = found.problem
+        yield StorageState(
+            name=storage.name,
+            path=bounded(storage.path),
+            state=problem.value if problem else "ok",
+            problem=bounded(problem.sentence(found.error)) if problem else "",
+            file_system=found.file_system,
+            free_bytes=found.space.available_bytes,
+            total_bytes=found.space.size_bytes,
+            free_inodes=found.space.available_inodes,
+            total_inodes=found.space.inodes,
+        )
+
+
+def _access(authenticator: Authenticator) -> AccessState:
+    return AccessState(
+        mode=authenticator.mode,
+        tokens=tuple(
+            TokenState(fingerprint=use.fingerprint, uses=use.uses, last_used=use.last_used)
+            for use in authenticator.uses
+        ),
+    )
+
+
+def _certificate(served: ServedCertificate) -> CertificateState:
+    identity, now = served.identity, time.time()
+    if identity is None:
+        return CertificateState()
+    first, problem = identity.first_to_expire, identity.trouble(now)
+    late = "now" if identity.expires_now(now) else "soon" if identity.expires_soon(now) else "ok"
+    return CertificateState(
+        address=served.address,
+        name=bounded(identity.name),
+        expires=first.not_after if first else 0.0,
+        state="refused" if problem else late,
+        problem=bounded(problem or ""),
+    )
+
+
+def _reload(reloader: Reloader) -> ReloadState:
+    last = reloader.last
+    if last is None:
+        return ReloadState()
+    return ReloadState(
+        at=last.at,
+        is_accepted=last.is_accepted,
+        text=bounded(last.text, 2000),
+        waiting=tuple(last.waiting),
+    )
 
 
 def _calls(running: set[Call], processes: Processes) -> tuple[CallState, ...]:

@@ -255,7 +255,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         Subjects(
             node=unchanging(config, binary),
             state=lambda: "draining" if serving.is_stopped else "serving",
-            storages=list(upkeep.storages),
+            patrol=upkeep.patrol,
             running=running,
             connections=lambda: len(connections),
             limiting=limiting,
@@ -264,6 +264,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
             cache=cache,
             processes=processes,
             refusals=refusals,
+            authenticator=authenticator,
+            certificate=certificate,
+            reloader=reloader,
         )
     )
     stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))

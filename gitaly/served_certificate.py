@@ -34,6 +34,7 @@ class ServedCertificate:
         self._clock = clock
         self._listeners: Sequence[Listener] = ()
         self._expiry: Gauge | None = None
+        self.address = config.tls_listen_addr
         if not config.tls_listen_addr:
             return
         gauge = Gauge(

@@ -15,9 +15,11 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest
-from gitaly.observe.snapshot import MOST_CALLS, Snapshot, from_json, to_json
+from gitaly.config import load_text
+from gitaly.observe.snapshot import MOST_CALLS, ReloadState, Snapshot, from_json, to_json
 from gitaly.rpc import Call
-from tests.faults.nodes import Served, a_node
+from tests.e2e.callers import Caller
+from tests.faults.nodes import Served, a_node, config_text
 from tests.services.node_under_test import A, a_node_with_a_repository
 from tests.transport.wires import until
 
@@ -138,7 +140,8 @@ async def test_no_secret_of_the_configuration_is_in_it(tmp_path: Path) -> None:
         port = served.node.metrics_port
         assert port is not None
         inspection = served.node.inspection
-        inspection.reloaded("logging.level", is_accepted=True)
+        again = load_text(config_text(tmp_path, WITH_SECRETS.replace("the-token", "the-key")))
+        assert await served.node.reloader.reload(lambda: again)
         text = to_json(await asyncio.to_thread(inspection.snapshot)).decode()
         page = await asyncio.to_thread(get, port, "/status")
     assert "decided by GitLab at http://127.0.0.1:9/" in text
@@ -175,7 +178,7 @@ async def test_the_page_can_be_switched_off(tmp_path: Path) -> None:
         for path in ("/status", "/status.json"):
             found = await asyncio.to_thread(get, port, path)
             assert "gitaly_service_client_requests_total" in found  # what any other path shows
-            assert "loop_lag_seconds" not in found
+            assert "loop_patience_seconds" not in found
 
 
 async def test_a_node_that_drains_says_so(tmp_path: Path) -> None:
@@ -191,14 +194,57 @@ async def test_a_node_that_drains_says_so(tmp_path: Path) -> None:
 
 
 async def test_the_last_reload_is_told(tmp_path: Path) -> None:
+    quiet = "[logging]\nlevel = 'error'\nformat = 'json'\n"
     async with a_node(tmp_path) as served:
-        inspection = served.node.inspection
-        before = await asyncio.to_thread(inspection._take)
-        inspection.reloaded("auth.token: is empty", is_accepted=False)
-        after = await asyncio.to_thread(inspection._take)
-    assert before.reload.at == 0.0
-    assert after.reload.at > 0
-    assert after.remarks == ("the last reload was refused: auth.token: is empty",)
+        look, reload = served.node.inspection._take, served.node.reloader.reload
+        never = await asyncio.to_thread(look)
+        assert await reload(lambda: load_text(config_text(tmp_path, quiet)))
+        applied = await asyncio.to_thread(look)
+        assert not await reload(lambda: load_text("nonsense"))
+        refused = await asyncio.to_thread(look)
+    assert never.reload == ReloadState()
+    assert (applied.is_healthy, applied.reload.text) == (True, "logging.level")
+    assert applied.remarks == ("these keys of the file need a restart: logging.format",)
+    assert refused.reload.at > applied.reload.at > 0
+    assert refused.reload.waiting == ("logging.format",)
+    assert refused.wrong == (f"the configuration was not reloaded: {refused.reload.text}",)
+    assert refused.reload.text.startswith("line 1: ")
+
+
+async def test_who_may_call_and_what_is_served_is_told(tmp_path: Path) -> None:
+    both = 'auth.tokens = ["the new token", "the old token"]'
+    async with a_node(tmp_path, extra=both) as served:
+        with grpc.insecure_channel(f"127.0.0.1:{served.node.port('tcp')}") as channel:
+            assert await Caller.holding(b"the old token").call(channel) == "OK"
+        found = await asyncio.to_thread(served.node.inspection._take)
+    new, old = found.access.tokens
+    assert (found.access.mode, new.fingerprint, old.fingerprint) == ("enforced", "b62c", "f3f4")
+    assert (new.uses, new.last_used) == (0, 0.0)
+    assert (old.uses, found.taken - 60 < old.last_used <= found.taken) == (1, True)
+    certificate = found.certificate
+    assert (certificate.address, certificate.name) == ("127.0.0.1:0", "a")
+    assert certificate.expires > found.taken
+
+
+async def test_the_storages_are_what_the_patrol_has_found(tmp_path: Path) -> None:
+    async with a_node(tmp_path) as served:
+        subjects = served.node.inspection.subjects
+        before = await asyncio.to_thread(served.node.inspection._take)
+        (tmp_path / "storage").rename(tmp_path / "away")
+        changed = asyncio.Event()
+        subjects.patrol.on_change(changed.set)
+        await asyncio.wait_for(changed.wait(), 60)
+        after = await asyncio.to_thread(served.node.inspection._take)
+        (tmp_path / "away").rename(tmp_path / "storage")
+    [well], [gone] = before.storages, after.storages
+    assert (well.state, well.problem) == ("ok", "")
+    assert 0 < well.free_bytes < well.total_bytes
+    assert well.file_system != ""
+    assert (gone.state, gone.total_bytes) == ("gone", well.total_bytes)
+    assert gone.problem == (
+        "the directory is not there (No such file or directory): is the disk mounted?"
+    )
+    assert after.wrong == (f'storage "default" ({tmp_path}/storage): {gone.problem}',)
 
 
 async def test_what_git_children_do_is_told_with_their_group(tmp_path: Path) -> None:

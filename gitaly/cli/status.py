@@ -113,11 +113,30 @@ def _lines(process: Process) -> Iterator[str]:
     yield from _groups(snapshot)
     yield f"  cache: {_cache(snapshot.cache)}"
     yield from _refusals(snapshot)
+    yield f"  authentication: {'; '.join(_access(snapshot))}"
+    yield from _certificate(snapshot)
     if snapshot.reload.at:
         how = "" if snapshot.reload.is_accepted else "refused: "
         yield f"  reloaded at {clock(snapshot.reload.at)}: {how}{snapshot.reload.text}"
     for text in snapshot.remarks:
         yield f"  remark: {text}"
+
+
+def _access(snapshot: Snapshot) -> Iterator[str]:
+    yield snapshot.access.mode
+    for token in snapshot.access.tokens:
+        used = "not used since the start"
+        if token.last_used:
+            used = f"{token.uses} calls, the last {span(snapshot.taken - token.last_used)} ago"
+        yield f"token {token.fingerprint}: {used}"
+
+
+def _certificate(snapshot: Snapshot) -> Iterator[str]:
+    found = snapshot.certificate
+    if found.address:
+        left = found.expires - snapshot.taken
+        when = f"expires in {span(left)}" if left > 0 else "has expired"
+        yield f"  certificate of {found.address}: {found.name}, {when}"
 
 
 def _storages(snapshot: Snapshot) -> Iterator[str]:

@@ -9,6 +9,7 @@ from gitaly.observe.snapshot import Snapshot
 DESCRIPTORS_SHARE: Final = 0.9
 SLOW_LOOP_SECONDS: Final = 0.25
 MEMORY_SHARE: Final = 0.95
+DAY_SECONDS: Final = 86400
 RECENT_SECONDS: Final = 300.0
 COUNTED: Final = {
     "auth": "authentication",
@@ -36,6 +37,9 @@ def _wrong(snapshot: Snapshot) -> Iterator[str]:
     for storage in snapshot.storages:
         if storage.problem:
             yield f'storage "{storage.name}" ({storage.path}): {storage.problem}'
+    yield from _late_certificate(snapshot, "refused", "now")
+    if snapshot.reload.at and not snapshot.reload.is_accepted:
+        yield f"the configuration was not reloaded: {snapshot.reload.text}"
     if node.descriptors_limit and node.descriptors > DESCRIPTORS_SHARE * node.descriptors_limit:
         yield (
             f"{node.descriptors} of {node.descriptors_limit} file descriptors are in use:"
@@ -56,9 +60,23 @@ def _remarks(snapshot: Snapshot) -> Iterator[str]:
         share = parent.anonymous_bytes / parent.memory_limit_bytes
         if share > MEMORY_SHARE:
             yield f"git processes hold {share:.0%} of the memory that they may use together"
-    if snapshot.reload.at and not snapshot.reload.is_accepted:
-        yield f"the last reload was refused: {snapshot.reload.text}"
+    yield from _late_certificate(snapshot, "soon")
+    if snapshot.access.mode == "transitioning":
+        yield "calls without a good token are let in: auth.transitioning is set"
+    if snapshot.reload.waiting:
+        yield f"these keys of the file need a restart: {', '.join(snapshot.reload.waiting)}"
     yield from _refused(snapshot)
+
+
+def _late_certificate(snapshot: Snapshot, *states: str) -> Iterator[str]:
+    found = snapshot.certificate
+    if found.state not in states:
+        return
+    what = f"the TLS certificate of {found.address} ({found.name})"
+    if found.problem:
+        yield f"{what} is refused by every client: {found.problem}"
+    else:
+        yield f"{what} expires in {(found.expires - snapshot.taken) / DAY_SECONDS:.1f} days"
 
 
 def _refused(snapshot: Snapshot) -> Iterator[str]:

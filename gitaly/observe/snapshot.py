@@ -45,10 +45,7 @@ class NodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageState:
-    """One storage. `state`: "ok", "gone", "other disk", "unreadable", "read-only", "full", "hangs".
-
-    "other disk": the directory is there, but not the file by which the node marked it at its start.
-    """
+    """One storage. `state`: "ok", or the problem as in gitaly_storage_problem."""
 
     name: str = ""
     path: str = ""
@@ -191,12 +188,41 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenState:
+    """One token that is valid."""
+
+    fingerprint: str = ""
+    uses: int = 0  # calls since the process knows it
+    last_used: float = 0.0  # seconds since 1970; 0: never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessState:
+    """Who is let in."""
+
+    mode: str = "off"  # "off", "transitioning", "enforced"
+    tokens: tuple[TokenState, ...] = ()  # in the order of the configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateState:
+    """The certificate of the listener with TLS."""
+
+    address: str = ""  # empty: there is no such listener
+    name: str = ""
+    expires: float = 0.0  # seconds since 1970: the first of its chain; 0: it is not known
+    state: str = "ok"  # "soon", "now": whoever renews it is late, or very late; "refused"
+    problem: str = ""  # why every client refuses it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadState:
     """The last time that the configuration was read again."""
 
     at: float = 0.0  # seconds since 1970; 0: never
     is_accepted: bool = True
     text: str = ""  # what has changed, or why it was refused
+    waiting: tuple[str, ...] = ()  # keys of the file that count after a restart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +244,8 @@ class Snapshot:
     cgroups: GroupsState = field(default_factory=GroupsState)
     cache: CacheState = field(default_factory=CacheState)
     refusals: tuple[Refusal, ...] = ()  # the latest first
+    access: AccessState = field(default_factory=AccessState)
+    certificate: CertificateState = field(default_factory=CertificateState)
     reload: ReloadState = field(default_factory=ReloadState)
 
 

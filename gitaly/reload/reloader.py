@@ -30,6 +30,16 @@ class Refused(ConfigError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a reload has ended."""
+
+    at: float  # seconds since 1970
+    is_accepted: bool
+    text: str  # the keys that have changed, or why it was refused
+    waiting: Sequence[str] = ()  # keys of the file that count after a restart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     config: Config  # what will be in force
     steps: Sequence[Step]
@@ -55,9 +65,11 @@ class Reloader:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
+        self.last: Outcome | None = None
         self.keys = matching(pattern for taker in takers for pattern in taker.keys)
         self._takers = takers
         self._metrics = ReloadMetrics(registry, clock)
+        self._clock = clock
         self._logger = logger
         self._known = frozenset(problems(config))
 
@@ -90,15 +102,20 @@ class Reloader:
             plan = await asyncio.to_thread(self._plan, read)
         except NodeError as error:
             where = f"line {error.line}: " if isinstance(error, TOMLError) else ""
-            self._metrics.refused()
-            self._logger.error(REFUSED, problems=f"{where}{error.message}")
+            self._refuse(f"{where}{error.message}")
             return False
         except Exception as error:  # a bug must not cost more than this reload
-            self._metrics.refused()
-            self._logger.exception(REFUSED, problems=f"{type(error).__name__}: {error}")
+            self._refuse(f"{type(error).__name__}: {error}", with_traceback=True)
             return False
         self._apply(plan)
         return True
+
+    def _refuse(self, problems: str, *, with_traceback: bool = False) -> None:
+        before = self.last.waiting if self.last else ()
+        self.last = Outcome(at=self._clock(), is_accepted=False, text=problems, waiting=before)
+        self._metrics.refused()
+        tell = self._logger.exception if with_traceback else self._logger.error
+        tell(REFUSED, problems=problems)
 
     def _plan(self, read: Read) -> _Plan:
         """All that can fail. Raises ConfigError, Refused."""
@@ -136,8 +153,12 @@ class Reloader:
             step.commit()
         self.config = plan.config
         self._known = plan.known
+        changed = ", ".join(plan.changed) or "nothing"
+        self.last = Outcome(
+            at=self._clock(), is_accepted=True, text=changed, waiting=tuple(plan.waiting)
+        )
         self._metrics.applied(len(plan.waiting))
-        fields: dict[str, object] = {"changed": ", ".join(plan.changed) or "nothing"}
+        fields: dict[str, object] = {"changed": changed}
         for step in plan.steps:
             fields.update(step.fields)
         if plan.unknown:

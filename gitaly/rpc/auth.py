@@ -107,12 +107,17 @@ class Authenticator:
             registry=registry,
         )
         self._rules = self._made(policy, (), (internal_secret,) if internal_secret else ())
-        registry.register(TokenUses(lambda: self._rules.uses, lambda: self.mode == "enforced"))
+        registry.register(TokenUses(lambda: self.uses, lambda: self.mode == "enforced"))
 
     @property
     def mode(self) -> str:
         """What holds now: "off", "transitioning" or "enforced"."""
         return self._rules.policy.mode
+
+    @property
+    def uses(self) -> tuple[TokenUse, ...]:
+        """How much the tokens are used that are valid now, in the order of the policy."""
+        return self._rules.uses
 
     @property
     def accepted(self) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Storages: paths, creation and removal of repositories, sizes."""
 
 from gitaly.storage.blocking import Blocking
-from gitaly.storage.condition import Condition, Watchman, condition
 from gitaly.storage.containment import PathEscapes
 from gitaly.storage.counter import RepositoryCounter, walk_repositories
 from gitaly.storage.creation import Creator, Initial
@@ -11,7 +10,7 @@ from gitaly.storage.info import RepositoryInfo, repository_info
 from gitaly.storage.locator import NotADirectory, Storage, Storages, check_loose
 from gitaly.storage.locks import AlreadyLocked, RepositoryLock
 from gitaly.storage.metadata import ensure_filesystem_id, filesystem_id
-from gitaly.storage.patrol import Patrol
+from gitaly.storage.patrol import Patrol, Sight
 from gitaly.storage.probe import Probe, Problem, Space, probe
 from gitaly.storage.quarantines import sweep_quarantines
 from gitaly.storage.removal import Remover
@@ -27,7 +26,6 @@ __all__ = [
     "AlreadyLocked",
     "AlternatesUnusable",
     "Blocking",
-    "Condition",
     "Creator",
     "Health",
     "Initial",
@@ -45,17 +43,16 @@ __all__ = [
     "RepositoryLock",
     "RepositoryNotFound",
     "RepositoryNotValid",
+    "Sight",
     "Space",
     "Storage",
     "Storages",
     "Vote",
     "VoteFailed",
-    "Watchman",
     "access",
     "check_loose",
     "clean_up_worktrees",
     "concern",
-    "condition",
     "digest_of",
     "directory_size",
     "ensure_filesystem_id",

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -20,9 +21,19 @@ from gitaly.storage.file_systems import concern, file_system_name
 from gitaly.storage.health import USUAL, Health, Pace
 from gitaly.storage.locator import Storage, Storages
 from gitaly.storage.metadata import filesystem_id
-from gitaly.storage.probe import Probe, Problem, probe
+from gitaly.storage.probe import Probe, Problem, Space, probe
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known of one storage."""
+
+    problem: Problem | None
+    error: str  # in words; may hold paths
+    space: Space
+    file_system: str  # empty: it has not answered yet
 
 
 class Patrol(Collector):
@@ -34,7 +45,9 @@ class Patrol(Collector):
         self._patience_seconds = pace.patience_seconds
         self._health = {path: Health(pace) for path in storages.distinct_paths()}
         self._identities: dict[str, str] = {}  # by path
-        self._running: dict[str, asyncio.Future[Probe]] = {}  # looks that have not ended
+        self._file_systems: dict[str, str] = {}  # by path
+        self._running: dict[str, asyncio.Future[Probe]] = {}  # looks that have not been heard of
+        self._began: dict[str, float] = {}  # looks that have not ended; of any thread
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -45,6 +58,24 @@ class Patrol(Collector):
     def health(self) -> Mapping[Storage, Health]:
         """Of each storage, in the order of the configuration."""
         return {storage: self._health[storage.path] for storage in self._storages}
+
+    def sight(self, storage: Storage) -> Sight:
+        """Of a storage of this node, without a look at its disk; for any thread.
+
+        Who judges looks needs the event loop. A look that does not end is seen without it.
+        """
+        path = storage.path
+        health, began = self._health[path], self._began.get(path)
+        problem, error = health.problem, health.error
+        if began is not None and time.monotonic() - began > self._patience_seconds:
+            hanging = self._hanging()
+            problem, error = hanging.problem, hanging.error
+        return Sight(
+            problem=problem,
+            error=error,
+            space=health.space,
+            file_system=self._file_systems.get(path, ""),
+        )
 
     async def start(self) -> None:
         """Look at each storage once, and warn of file systems that will make trouble."""
@@ -63,6 +94,7 @@ class Patrol(Collector):
         if name is None:
             self._observe(path, self._hanging())
             return
+        self._file_systems[path] = name
         if text := concern(name):
             self._logger.warning(
                 "a storage is on a file system that is not made for it",
@@ -84,12 +116,19 @@ class Patrol(Collector):
         running = self._running.get(path)
         if running is None:
             identity = self._identities.get(path, "")
-            running = self._running[path] = on_thread(lambda: probe(path, identity))
+            running = self._running[path] = on_thread(partial(self._look, path, identity))
         done, _ = await asyncio.wait([running], timeout=self._patience_seconds)
         if not done:
             return self._hanging()
         del self._running[path]
         return running.result()
+
+    def _look(self, path: str, identity: str) -> Probe:
+        self._began[path] = time.monotonic()
+        try:
+            return probe(path, identity)
+        finally:
+            del self._began[path]
 
     def _hanging(self) -> Probe:
         seconds = self._patience_seconds

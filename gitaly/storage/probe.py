@@ -34,9 +34,25 @@ class Problem(Enum):
         """Whether fetches fail too, not only what changes something."""
         return self in _NOT_READABLE
 
+    def sentence(self, error: str) -> str:
+        """For an operator who knows only which storage is meant. `error`: of the same look."""
+        return _SENTENCES[self].format(error=error)
+
 
 _NOT_READABLE: Final = frozenset(
     {Problem.GONE, Problem.REPLACED, Problem.HANGS, Problem.DENIED, Problem.BROKEN}
+)
+_SENTENCES: Final[Mapping[Problem, str]] = MappingProxyType(
+    {
+        Problem.GONE: "the directory is not there ({error}): is the disk mounted?",
+        Problem.REPLACED: "another directory is in its place: {error}",
+        Problem.HANGS: "{error}",
+        Problem.DENIED: "the node may not work there ({error})",
+        Problem.READ_ONLY: "the file system is mounted read-only",
+        Problem.NO_SPACE: "the disk is full ({error})",
+        Problem.NO_INODES: "the disk has no place for another file ({error})",
+        Problem.BROKEN: "the disk fails ({error})",
+    }
 )
 _BY_ERRNO: Final[Mapping[int, Problem]] = MappingProxyType(
     {

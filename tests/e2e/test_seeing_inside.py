@@ -170,8 +170,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looker]:
 
 def test_a_storage_that_is_gone_makes_the_node_unhealthy_and_is_said(own: Looker) -> None:
     shutil.rmtree(own.node.storage)
+    wait_until(lambda: not own.look().is_healthy, "the node to look at its storage")
     said = own.gitaly("status")
-    sentence = "the directory is not there: is the disk mounted?"
+    sentence = "the directory is not there (No such file or directory): is the disk mounted?"
     assert said.code == 1
     assert said.stdout.splitlines()[-1] == (
         f'WRONG: storage "default" ({own.node.storage}): {sentence}'

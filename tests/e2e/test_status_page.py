@@ -175,6 +175,8 @@ def test_the_page_of_the_documents_shows_everything(browser: Browser, scheme: st
         "7.7 GiB of 8.0 GiB",
         "38 packs, 61.0 GiB of 100 GiB",
         "permission denied: token has expired",
+        "authentication: enforced",
+        "certificate of 0.0.0.0:9999: gitaly1.internal, expires in 89 days",
         "last reload 11:00:00 PM: auth.tokens, tls.certificate_path",
     ):
         assert part in text, text

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import grpc
 
 from gitaly._pb.repository_pb2 import CreateRepositoryRequest
 from gitaly._pb.shared_pb2 import Repository
-from gitaly._pb.smarthttp_pb2 import PostUploadPackWithSidechannelRequest
+from gitaly._pb.smarthttp_pb2 import InfoRefsRequest, PostUploadPackWithSidechannelRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadPackWithSidechannelRequest
+from gitaly.token import make_token
 from tests.cgroups.support import MOUNTPOINT, why_no_v1
 from tests.hooks.gitlab.server import GitLabServer
 from tests.services.node_under_test import A, Node, Push, a_node_with_a_repository
@@ -89,7 +91,14 @@ class Busy:
         data = SSHReceivePackRequest(stdin=push.command + push.pack)
         answer = await self.node.ask("SSHReceivePack", begin, data)
         assert answer.code == "OK", answer.status
+        await self._call_with_token()
         await self._fail()
+
+    async def _call_with_token(self) -> None:
+        token = [("authorization", make_token(b"secret", time.time()))]
+        request = InfoRefsRequest(repository=A)
+        answer = await self.node.ask("InfoRefsUploadPack", request, metadata=token)
+        assert answer.code == "OK", answer.status
 
     def _create_repository(self) -> None:
         path = f"@hashed/{os.urandom(8).hex()}.git"

@@ -72,6 +72,7 @@ def test_the_rows_are_the_questions_that_somebody_on_call_has() -> None:
         "Git",
         "Storages",
         "Process",
+        "Configuration and certificate",
     ]
     assert all(panels for panels in titles().values())
 

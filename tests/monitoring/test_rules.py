@@ -14,7 +14,7 @@ from tests.monitoring.promql import faults, labels_of, metrics_in
 
 ROOT = Path(__file__).parents[2]
 RULES = sorted((ROOT / "packaging/prometheus").glob("*.rules.yml"))
-TESTS = Path(__file__).with_name("rules_test.yml")
+TESTS = sorted(Path(__file__).parent.glob("rules_*test.yml"))
 
 
 def rules() -> list[dict[str, Any]]:
@@ -51,14 +51,14 @@ def test_promtool_finds_nothing_wrong_with_the_rules() -> None:
 
 
 def test_the_rules_do_what_they_say() -> None:
-    assert "SUCCESS" in promtool("test", "rules", TESTS)
+    assert "SUCCESS" in promtool("test", "rules", *TESTS)
 
 
 def test_every_alert_is_seen_to_fire_by_a_test() -> None:
-    tests = yaml.safe_load(TESTS.read_text())["tests"]
     fired = {
         case["alertname"]
-        for test in tests
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
         for case in test.get("alert_rule_test", ())
         if case["exp_alerts"]
     }

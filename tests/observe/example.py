@@ -2,8 +2,10 @@
 
 from gitaly.observe.health import judged
 from gitaly.observe.snapshot import (
+    AccessState,
     CacheState,
     CallState,
+    CertificateState,
     GroupsState,
     GroupState,
     KeyState,
@@ -15,6 +17,7 @@ from gitaly.observe.snapshot import (
     ReloadState,
     Snapshot,
     StorageState,
+    TokenState,
 )
 
 GIB = 1 << 30
@@ -127,7 +130,7 @@ EXAMPLE = judged(
             StorageState(
                 name="archive",
                 path="/mnt/archive",
-                state="read-only",
+                state="read_only",
                 problem="the file system is mounted read-only",
                 file_system="EXT_2_3_4",
                 free_bytes=31 * GIB,
@@ -242,6 +245,16 @@ EXAMPLE = judged(
                 first=TAKEN - 240,
                 last=TAKEN - 240,
             ),
+        ),
+        access=AccessState(
+            mode="enforced",
+            tokens=(
+                TokenState(fingerprint="b62c", uses=18_204, last_used=TAKEN - 2),
+                TokenState(fingerprint="f3f4", uses=961, last_used=TAKEN - 5400),
+            ),
+        ),
+        certificate=CertificateState(
+            address="0.0.0.0:9999", name="gitaly1.internal", expires=TAKEN + 89.5 * 86400
         ),
         reload=ReloadState(at=TAKEN - 7200, text="auth.tokens, tls.certificate_path"),
     )

@@ -6,7 +6,9 @@ import pytest
 
 from gitaly.observe.health import judged
 from gitaly.observe.snapshot import (
+    AccessState,
     CallState,
+    CertificateState,
     GroupsState,
     GroupState,
     KeyState,
@@ -126,6 +128,37 @@ def test_refusals_of_the_last_minutes_are_counted_by_kind() -> None:
     )
 
 
-def test_a_reload_that_was_refused_is_remarked() -> None:
+def test_a_reload_that_was_refused_is_wrong() -> None:
     reload = ReloadState(at=900.0, is_accepted=False, text="auth.token: is empty")
-    assert remarks(reload=reload) == ("the last reload was refused: auth.token: is empty",)
+    assert wrong(reload=reload) == ("the configuration was not reloaded: auth.token: is empty",)
+
+
+def test_keys_that_wait_for_a_restart_are_remarked() -> None:
+    reload = ReloadState(at=900.0, text="nothing", waiting=("listen_addr", "storage[]"))
+    assert remarks(reload=reload) == (
+        "these keys of the file need a restart: listen_addr, storage[]",
+    )
+
+
+def test_authentication_that_lets_everybody_in_is_remarked() -> None:
+    assert remarks(access=AccessState(mode="transitioning")) == (
+        "calls without a good token are let in: auth.transitioning is set",
+    )
+
+
+CERTIFICATE = CertificateState(address=":9999", name="node", expires=1000.0 + 2.5 * 86400)
+
+
+def test_a_certificate_is_remarked_when_it_expires_soon_and_wrong_when_it_expires_now() -> None:
+    said = ("the TLS certificate of :9999 (node) expires in 2.5 days",)
+    assert remarks(certificate=CERTIFICATE) == ()
+    assert remarks(certificate=replace(CERTIFICATE, state="soon")) == said
+    assert wrong(certificate=replace(CERTIFICATE, state="now")) == said
+
+
+def test_a_certificate_that_clients_refuse_is_wrong() -> None:
+    refused = replace(CERTIFICATE, state="refused", problem="node: expired at 2026-11-21T01:00:00Z")
+    assert wrong(certificate=refused) == (
+        "the TLS certificate of :9999 (node) is refused by every client:"
+        " node: expired at 2026-11-21T01:00:00Z",
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,18 @@ from prometheus_client import CollectorRegistry
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.errors import FailedPrecondition, Unavailable
 from gitaly.observe.log import Logger
-from gitaly.storage import Pace, Patrol, Storages, ensure_filesystem_id
+from gitaly.storage import (
+    Pace,
+    Patrol,
+    Problem,
+    Sight,
+    Storage,
+    Storages,
+    ensure_filesystem_id,
+)
 from gitaly.tasks import background
 from tests.storage.mounts import make_read_only, make_writable, silence, small_disk
+from tests.transport.wires import until as eventually
 
 PATIENCE_SECONDS = 30
 FAST = Pace(calm_seconds=0.05, suspicious_seconds=0.02, patience_seconds=0.3)
@@ -105,6 +115,31 @@ async def test_a_file_system_that_hangs_costs_the_node_nothing_and_its_calls_are
     bad, good = told(log, UNHEALTHY, HEALTHY)
     assert bad["error"] == "the file system has not answered for 0.3 seconds"
     assert good["problem"] == "hangs"
+
+
+async def test_a_file_system_that_hangs_is_seen_also_while_the_loop_stands_still(
+    one: Storages, logger: Logger, root: Path
+) -> None:
+    async with on_patrol(one, logger) as patrol:
+        [storage, _] = one
+        before = patrol.sight(storage)
+        with silence(root):
+            await asyncio.sleep(2 * FAST.calm_seconds)  # a look has begun
+            seen = hanging(patrol, storage)
+        await eventually(lambda: patrol.sight(storage).problem is None)
+    assert before.problem is None
+    assert before.file_system != ""
+    assert before.space.size_bytes > 0
+    assert seen.error == "the file system has not answered for 0.3 seconds"
+
+
+def hanging(patrol: Patrol, storage: Storage) -> Sight:
+    """What is known as soon as it is known to hang. Blocks, and with it the event loop."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while patrol.sight(storage).problem is not Problem.HANGS:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return patrol.sight(storage)
 
 
 async def test_an_empty_mount_point_is_not_taken_for_a_storage_without_repositories(
