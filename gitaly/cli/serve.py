@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from gitaly.cli import early_signals
 from gitaly.cli.life import Life, Orders
 from gitaly.config import Config, ConfigError, load, require_startable
 from gitaly.errors import NodeError
@@ -28,8 +29,6 @@ SWITCH_SECONDS: Final = 0.0005
 
 def serve_file(path: str) -> int:
     """Run a node; the exit code: 0 after an orderly stop, 1 for everything else."""
-    # One that comes too early would end us; it waits until somebody knows what to do about it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         supervision = Supervision.begin(os.environ, os.getpid())
     except NodeError as error:
@@ -96,6 +95,7 @@ async def _serve(
     files = open_files.raise_limit()
     async with AsyncExitStack() as stack:
         dump = stack.enter_context(StateDump(logger))
+        early_signals.release()
         birth = supervision.birth(files)
         node = await stack.enter_async_context(running_node(config, logger, birth))
         dump.inspection = node.inspection
@@ -122,4 +122,3 @@ def _obey(orders: Orders, supervision: Supervision, *, can_reload: bool) -> None
         loop.add_signal_handler(signal.SIGHUP, orders.reloaded)
     else:
         loop.add_signal_handler(signal.SIGHUP, orders.stopped_by, signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
