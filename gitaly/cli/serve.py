@@ -12,7 +12,7 @@ from typing import Final
 
 from gitaly.cli import early_signals
 from gitaly.cli.life import Life, Orders
-from gitaly.config import Config, ConfigError, load, require_startable
+from gitaly.config import Config, ConfigError, TOMLError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
@@ -44,7 +44,8 @@ def serve_file(path: str) -> int:
             sys.stdout.buffer, format=config.logging.format, level=config.logging.level
         )
     except (NodeError, ValueError, KeyError) as error:
-        text = f'failed to configure Gitaly: load config: config_path "{path}": {error}'
+        where = f"line {error.line}: " if isinstance(error, TOMLError) else ""
+        text = f'failed to configure Gitaly: load config: config_path "{path}": {where}{error}'
         print(text, file=sys.stderr)
         supervision.failed(text)
         supervision.close()

@@ -183,7 +183,7 @@ def test_a_broken_configuration_leaves_everything_as_it_was_and_is_said(
     good = node.config.read_text()
     node.config.write_text("listen_addr = \n")
     old = node.order_restart()
-    assert_goes_on(node, old, "failed to configure Gitaly: load config")
+    assert_goes_on(node, old, f'load config: config_path "{node.config}": line 1: load toml: ')
     assert (
         "the last upgrade failed: process "
         in manager.hear_until("STATUS", "Serving on unix, tcp; no calls running;")["STATUS"]
