@@ -72,7 +72,7 @@ def test_a_client_that_never_asks_is_dropped() -> None:
 
 def test_a_client_that_asks_letter_by_letter_is_dropped_when_its_time_is_over() -> None:
     with (
-        serving(client_seconds=0.2) as port,
+        serving(client_seconds=1) as port,
         socket.create_connection(("127.0.0.1", port), timeout=0.02) as slow,
     ):
         slow.sendall(b"GET /small HTTP/1.0\r\n")
