@@ -18,7 +18,8 @@ WORDS: Final = {
 }
 OTHERS: Final = ("other call", "other calls")
 ALL_OTHERS: Final = ("call", "calls")
-HEALTH: Final = "grpc.health.v1.Health"
+# Questions for our health are no work; what our hooks ask belongs to a push or clone that counts.
+UNCOUNTED: Final = frozenset({"grpc.health.v1.Health", "gitaly.HookService"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,8 @@ class Remaining:
 
 
 def remaining(running: Iterable[Call], now: float | None = None) -> Remaining:
-    """`now`: monotonic seconds. Questions for our health are not counted."""
-    calls = [call for call in running if call.method.service != HEALTH]
+    """`now`: monotonic seconds."""
+    calls = [call for call in running if call.method.service not in UNCOUNTED]
     counts: dict[tuple[str, str], int] = {}
     for call in calls:
         words = WORDS.get(call.method.name, OTHERS)

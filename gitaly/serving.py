@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 from gitaly.errors import NodeError
@@ -122,6 +122,12 @@ class Serving:
         """Accept whoever comes, and has come meanwhile."""
         for listener in self.listeners:
             listener.accept()
+
+    def give_up(self, listeners: Collection[tuple[str, str]]) -> None:
+        """Close some, by kind and address, and remove their paths: nobody will listen there."""
+        for listener in self.listeners:
+            if (listener.endpoint.kind, listener.endpoint.address) in listeners:
+                listener.close()
 
     def sockets(self) -> list[Inherited]:
         """What listens, for a process that takes our place. They stay ours."""

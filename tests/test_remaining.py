@@ -45,6 +45,11 @@ def test_calls_have_the_names_that_people_use(names: list[str], text: str) -> No
     assert remaining(calls(*names), now=745).text("left") == text
 
 
+def test_what_our_own_hooks_ask_belongs_to_the_call_that_they_run_for() -> None:
+    asked = calls(CLONE, "PackObjectsHookWithSidechannel", PUSH, "PreReceiveHook")
+    assert remaining(asked, now=8).text("left") == "1 clone and 1 push left, oldest 8 s"
+
+
 def test_the_oldest_counts() -> None:
     found = remaining([*calls(CLONE, started=10), *calls(CLONE, started=50)], now=60)
     assert found.oldest_seconds == 50

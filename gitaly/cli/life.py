@@ -40,7 +40,9 @@ class Orders:
         self.restart = asyncio.Event()
         self.reload = asyncio.Event()
         self.given = asyncio.Event()  # one of them
-        self.is_ending = False
+        self.successor: Successor | None = None  # which starts, or serves already
+        self.is_ending = False  # it serves
+        self.is_reload_owed = False  # it may have read the configuration too early
         self.first_signal = ""
 
     def stopped_by(self, number: signal.Signals) -> None:
@@ -51,15 +53,34 @@ class Orders:
 
     def replaced(self) -> None:
         """A signal that has another process take our place."""
+        if self.stop.is_set():
+            self._logger.warning("Upgrade refused: the node is stopping")
+            return
+        if self.is_ending and self.successor is not None:
+            self._logger.warning(
+                "Upgrade refused: another process serves already", new_pid=self.successor.pid
+            )
+            return
         self.restart.set()
         self.given.set()
 
     def reloaded(self) -> None:
         """A signal that has the configuration read again."""
-        if self.stop.is_set() or self.is_ending:
+        if self.stop.is_set():
             self._logger.warning("configuration not reloaded: the node is stopping")
             return
+        if self.is_ending:
+            self.pass_reload_on()
+            return
+        self.is_reload_owed = self.successor is not None
         self.reload.set()
+
+    def pass_reload_on(self) -> None:
+        """Have the process that serves now read its configuration again."""
+        assert self.successor is not None
+        self.is_reload_owed = False
+        self._logger.info("configuration reload passed on", new_pid=self.successor.pid)
+        self.successor.send(signal.SIGHUP)
 
 
 class Life:
@@ -112,7 +133,7 @@ class Life:
             await self._serving.require_answers()
             self._pid_file.write()
             if self._predecessor is not None:
-                await self._predecessor.take_over()
+                await self._predecessor.take_over(self._supervision.sockets.unwanted)
         except NodeError as error:
             if self._predecessor is not None:
                 await self._give_back(self._predecessor, str(error))
@@ -200,12 +221,14 @@ class Life:
             return None
         self._notifier.status("Starting the process that takes over")
         successor = Successor(self._supervision.successor_program(), self._open_files)
+        self._orders.successor, self._orders.is_reload_owed = successor, False
         try:
             async with successor:
                 self._logger.info("[graceful upgrade] starting new Gitaly", new_pid=successor.pid)
                 await self._unless_stopped(self._replace(successor))
                 return await self._leave(successor)
         except NotReplaced as error:
+            self._orders.successor = None
             self._go_on(str(error))
         return None
 
@@ -247,6 +270,8 @@ class Life:
         self._notifier.succeeded_by(successor.pid)
         self._logger.info("Upgrade succeeded", new_pid=successor.pid)
         self._logger.info("[graceful upgrade] stopping old Gitaly", new_pid=successor.pid)
+        self._serving.give_up(successor.unwanted)
+        self._pass_orders_on(successor)
 
         async def tell() -> None:
             await successor.tell(self._serving.remaining().text("left"))
@@ -261,6 +286,13 @@ class Life:
         if clean[0]:
             self._logger.info("[graceful upgrade] stopped old Gitaly")
         return clean[0]
+
+    def _pass_orders_on(self, successor: Successor) -> None:
+        """What was said to this process while the other one started was meant for the service."""
+        if self._orders.is_reload_owed:
+            self._orders.pass_reload_on()
+        if self._orders.stop.is_set():
+            successor.send(signal.SIGTERM)
 
     @contextmanager
     def _grace(self, why: str) -> Iterator[list[bool]]:

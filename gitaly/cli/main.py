@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
+from gitaly.cli import early_signals
 from gitaly.version import VERSION
 
 
@@ -30,6 +31,7 @@ def gitaly() -> None:
 @click.argument("config")
 def serve(config: str) -> NoReturn:
     """Run the node that the file CONFIG describes."""
+    early_signals.hold()  # the imports alone take half a second
     from gitaly.cli.serve import serve_file
 
     sys.exit(serve_file(config))

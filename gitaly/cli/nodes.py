@@ -5,7 +5,7 @@ import os
 import pwd
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gitaly.config import Config
@@ -15,6 +15,7 @@ from gitaly.observe.snapshot import Snapshot, from_json
 from gitaly.runtime_dir import status_sockets
 
 PATIENCE_SECONDS: Final = 5.0  # a node whose event loop and disk stand still takes two
+SERVING: Final = "serving"
 NUMBER: Final = re.compile(r"/gitaly-([0-9]+)/[^/]*/[^/]*$")
 
 
@@ -29,6 +30,11 @@ class Process:
     pid: int  # 0: not known
     snapshot: Snapshot | None = None
     problem: str = ""  # in a sentence; empty if there is a snapshot
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it says that it takes calls."""
+        return self.snapshot is not None and self.snapshot.node.state == SERVING
 
 
 def processes_of(config: Config, patience_seconds: float = PATIENCE_SECONDS) -> list[Process]:
@@ -48,7 +54,16 @@ def processes_of(config: Config, patience_seconds: float = PATIENCE_SECONDS) -> 
     found = [_ask(path, patience_seconds) for path in paths]
     if not config.runtime_dir:  # there are those of others, too
         found = [process for process in found if _is_of(process, config)]
+    if any(process.is_serving for process in found):
+        found = [_relieved(process) for process in found]
     return sorted(found, key=lambda p: -p.snapshot.node.started if p.snapshot else 0.0)
+
+
+def _relieved(process: Process) -> Process:
+    """An old process that drains beside one that serves is as it should be."""
+    if process.snapshot is None or process.is_serving:
+        return process
+    return replace(process, snapshot=replace(process.snapshot, is_healthy=True, wrong=()))
 
 
 def _is_of(process: Process, config: Config) -> bool:
@@ -62,10 +77,10 @@ def _ask(path: str, patience_seconds: float) -> Process:
     try:
         return _answered(pid, _fetch(path, patience_seconds))
     except TimeoutError:
-        problem = (
-            f"process {pid} does not answer within {patience_seconds:g} seconds: it is stopped, or"
-            " gets no CPU, or is held by code in C; gdb or py-spy can look into it"
-        )
+        why = "it gets no CPU, or is held by code in C; gdb or py-spy can look into it"
+        if _is_stopped(pid):
+            why = f"it is stopped (SIGSTOP); kill -CONT {pid} lets it go on"
+        problem = f"process {pid} does not answer within {patience_seconds:g} seconds: {why}"
     except PermissionError:
         problem = f"process {pid} may not be asked: run this as {_who_may(pid)}"
     except (FileNotFoundError, ConnectionRefusedError):
@@ -102,6 +117,14 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
 
 
 def _who_may(pid: int) -> str:

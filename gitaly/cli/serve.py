@@ -10,8 +10,9 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from gitaly.cli import early_signals
 from gitaly.cli.life import Life, Orders
-from gitaly.config import Config, ConfigError, load, require_startable
+from gitaly.config import Config, ConfigError, TOMLError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node, running_node
 from gitaly.observe.log import Logger, make_logger
@@ -28,8 +29,6 @@ SWITCH_SECONDS: Final = 0.0005
 
 def serve_file(path: str) -> int:
     """Run a node; the exit code: 0 after an orderly stop, 1 for everything else."""
-    # One that comes too early would end us; it waits until somebody knows what to do about it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         supervision = Supervision.begin(os.environ, os.getpid())
     except NodeError as error:
@@ -45,7 +44,8 @@ def serve_file(path: str) -> int:
             sys.stdout.buffer, format=config.logging.format, level=config.logging.level
         )
     except (NodeError, ValueError, KeyError) as error:
-        text = f'failed to configure Gitaly: load config: config_path "{path}": {error}'
+        where = f"line {error.line}: " if isinstance(error, TOMLError) else ""
+        text = f'failed to configure Gitaly: load config: config_path "{path}": {where}{error}'
         print(text, file=sys.stderr)
         supervision.failed(text)
         supervision.close()
@@ -96,6 +96,7 @@ async def _serve(
     files = open_files.raise_limit()
     async with AsyncExitStack() as stack:
         dump = stack.enter_context(StateDump(logger))
+        early_signals.release()
         birth = supervision.birth(files)
         node = await stack.enter_async_context(running_node(config, logger, birth))
         dump.inspection = node.inspection
@@ -122,4 +123,3 @@ def _obey(orders: Orders, supervision: Supervision, *, can_reload: bool) -> None
         loop.add_signal_handler(signal.SIGHUP, orders.reloaded)
     else:
         loop.add_signal_handler(signal.SIGHUP, orders.stopped_by, signal.SIGHUP)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

@@ -61,18 +61,12 @@ def lines_of(verdict: Verdict) -> Iterator[str]:
 
 
 def judge(processes: Sequence[Process]) -> Verdict:
-    """An old process that drains beside a new one is as it should be."""
+    """All of them together."""
     if not processes:
         return Verdict(exit_code=NOT_RUNNING, wrong=(NOBODY,), processes=())
     told = [process.snapshot for process in processes if process.snapshot is not None]
-    somebody_serves = any(snapshot.node.state == "serving" for snapshot in told)
     silent = [process.problem for process in processes if process.problem]
-    wrong = [
-        text
-        for snapshot in told
-        if snapshot.node.state == "serving" or not somebody_serves
-        for text in snapshot.wrong
-    ]
+    wrong = [text for snapshot in told for text in snapshot.wrong]
     code = NOT_ASKED if silent else WRONG if wrong else HEALTHY
     return Verdict(exit_code=code, wrong=(*silent, *wrong), processes=tuple(processes))
 
@@ -93,7 +87,9 @@ def _lines(process: Process) -> Iterator[str]:
     if snapshot is None:
         return
     node = snapshot.node
-    health = "healthy" if snapshot.is_healthy else "something is wrong"
+    health = "healthy" if process.is_serving else "another process serves"
+    if not snapshot.is_healthy:
+        health = "something is wrong"
     yield (
         f"gitaly {node.version}, process {node.pid}, {node.state},"
         f" up {span(node.uptime_seconds)}: {health}"

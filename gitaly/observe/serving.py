@@ -5,6 +5,7 @@ So it answers also when the event loop does not, and never stands in its way.
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
@@ -41,7 +42,13 @@ class _Handler(MetricsHandler):
     """Answers with a page, or with the metrics for every path that is none."""
 
     pages: Pages
+    server: "Server"  # type: ignore[assignment]  # not one of socketserver's
     timeout = CLIENT_SECONDS
+
+    def parse_request(self) -> bool:
+        is_good = super().parse_request()
+        self.server.has_asked(self.request)
+        return is_good
 
     def do_GET(self) -> None:  # noqa: N802  # http.server's name
         page = self.pages.get(urlsplit(self.path).path)
@@ -95,7 +102,8 @@ class Server:
             (_Handler,),
             {"pages": pages, "registry": registry, "timeout": client_seconds},
         )
-        self._clients: set[socket.socket] = set()
+        self._client_seconds = client_seconds
+        self._clients: dict[socket.socket, float] = {}  # until when each must have asked
         self._threads: list[threading.Thread] = []  # those that may still run
         self._lock = threading.Lock()
         self._wake = os.eventfd(
@@ -114,7 +122,7 @@ class Server:
         os.close(self._wake)
         self._listening.close()
         with self._lock:
-            clients = self._clients.copy()
+            clients = [*self._clients]
         for connected in clients:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -122,25 +130,48 @@ class Server:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
 
+    def has_asked(self, connected: socket.socket) -> None:
+        """The whole request is there; from now on each piece of the answer has its own time."""
+        with self._lock:
+            self._clients[connected] = math.inf
+
     def _accept(self) -> None:
         poll = select.poll()
         for descriptor in (self._listening.fileno(), self._wake):
             poll.register(descriptor, select.POLLIN)
-        while self._wake not in dict(poll.poll()):
+        while self._wake not in dict(poll.poll(self._patience_ms())):
+            self._drop_the_slow()
             try:
                 connected, _ = self._listening.accept()
+            except BlockingIOError:
+                continue
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
                     time.sleep(0.1)
                 continue
             self._begin(connected)
 
+    def _patience_ms(self) -> float | None:
+        """Until somebody will have asked for too long; None: nobody is asking."""
+        with self._lock:
+            until = min(self._clients.values(), default=math.inf)
+        return None if until == math.inf else max(1.0, (until - time.monotonic()) * 1000)
+
+    def _drop_the_slow(self) -> None:
+        """Who asks letter by letter must not keep the place of others."""
+        now = time.monotonic()
+        with self._lock:
+            slow = [connected for connected, until in self._clients.items() if until <= now]
+        for connected in slow:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
     def _begin(self, connected: socket.socket) -> None:
         thread = threading.Thread(target=self._serve, args=(connected,), name="http", daemon=True)
         with self._lock:
             is_welcome = len(self._clients) < self._most_clients
             if is_welcome:
-                self._clients.add(connected)
+                self._clients[connected] = time.monotonic() + self._client_seconds
         try:
             if is_welcome:
                 thread.start()
@@ -149,7 +180,7 @@ class Server:
             connected.setblocking(False)
             connected.send(BUSY)
         except (OSError, RuntimeError):  # no thread can be started
-            self._clients.discard(connected)
+            self._clients.pop(connected, None)
         connected.close()
 
     def _serve(self, connected: socket.socket) -> None:
@@ -158,7 +189,7 @@ class Server:
                 self._handler(connected, ("", 0), self)
         finally:
             with self._lock:
-                self._clients.discard(connected)
+                self._clients.pop(connected, None)
             connected.close()
 
 

@@ -7,7 +7,8 @@ so that versions may differ. The older process begins:
                 with the listening sockets, in that order, as descriptors
     new → old   {"state": "ready"}      everything is made and bound, nothing accepted yet
     old → new   {"state": "accept"}     I accept nothing for the moment; it is your turn
-    new → old   {"state": "serving"}    every listener answers: you may go
+    new → old   {"state": "serving", "unwanted": [[kind, configured]…]}
+                every listener answers: you may go, and with you the listeners that I have not taken
     old → new   {"state": "left", "text": "3 clones left, oldest 12 min"}, again and again
     old ends the conversation: it is gone
 

@@ -108,6 +108,7 @@ class Inheritance:
     def __init__(self, sockets: Iterable[Inherited] = ()) -> None:
         self._sockets = list(sockets)
         self._wanted: list[str] = []  # what listeners have asked for, for error texts
+        self.unwanted: list[tuple[str, str]] = []  # kind and address of the predecessor's; settled
 
     def take(self, kind: str, configured: str) -> Inherited | None:
         """The socket of a listener, if there is one: "tcp", "127.0.0.1:8075". It is the caller's.
@@ -152,6 +153,7 @@ class Inheritance:
         What a predecessor passes and nobody wants is left to him; he will close it.
         """
         left = [inherited for inherited in self._sockets if not inherited.kind]
+        self.unwanted = [(x.kind, x.configured) for x in self._sockets if x.kind]
         names = ", ".join(f'{x.address} ("{x.name}")' for x in left)
         self.close()
         if left:

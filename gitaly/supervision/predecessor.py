@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from typing import Final, Self
 
@@ -61,9 +61,10 @@ class Predecessor:
             if not message:
                 raise LostPredecessor(f"process {self.pid}, which was to be replaced, has gone")
 
-    async def take_over(self) -> None:
-        """Say that every listener answers. Raises LostPredecessor."""
-        await self._say(state=handover.SERVING)
+    async def take_over(self, unwanted: Sequence[tuple[str, str]]) -> None:
+        """Say that every listener answers, and which of its own are not served any more: kind and
+        address in its configuration. Raises LostPredecessor."""
+        await self._say(state=handover.SERVING, unwanted=unwanted)
 
     def failed(self, error: str) -> None:
         """Say why this process gives up. Does not block, and nobody need hear it."""

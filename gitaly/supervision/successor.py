@@ -40,6 +40,7 @@ class Successor:
         """`open_files`: the soft limit that it starts with; None: ours."""
         self.pid = 0
         self.has_taken_over = False
+        self.unwanted: set[tuple[str, str]] = set()  # listeners that it has not taken over
         self._program = program
         self._open_files = open_files
         self._talk: socket.socket | None = None
@@ -110,8 +111,10 @@ class Successor:
     async def take_turn(self) -> None:
         """Let it accept; come back when every listener of it answers. Raises NotReplaced."""
         await self._say(state=handover.ACCEPT)
-        await self._await_state(handover.SERVING)
+        message = await self._await_state(handover.SERVING)
         self.has_taken_over = True
+        with suppress(ValueError, TypeError):  # another version, with other ideas
+            self.unwanted = {(str(x), str(y)) for x, y in message.get("unwanted", ())}
 
     async def tell(self, text: str) -> None:
         """What is still left to do here."""
@@ -123,7 +126,7 @@ class Successor:
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(self._talk, handover.encoded(**message))
 
-    async def _await_state(self, state: str) -> None:
+    async def _await_state(self, state: str) -> handover.Message:
         while True:
             message = await self._hear()
             if message.get("state") == handover.FAILED:
@@ -131,7 +134,7 @@ class Successor:
             if not message:
                 raise NotReplaced(await self._obituary())
             if message.get("state") == state:
-                return
+                return message
 
     async def _hear(self) -> handover.Message:
         assert self._talk is not None
@@ -170,15 +173,16 @@ class Successor:
             os.close(self._pidfd)
 
     async def _stop(self, ended: "asyncio.Future[int]") -> None:
-        self._kill(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(END_SECONDS):
                 await asyncio.shield(ended)
         except TimeoutError:
-            self._kill(signal.SIGKILL)
+            self.send(signal.SIGKILL)
             await ended
 
-    def _kill(self, number: signal.Signals) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """A signal, if the process still runs."""
         if self._pidfd >= 0:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)

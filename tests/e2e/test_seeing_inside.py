@@ -199,8 +199,9 @@ def test_a_process_that_is_stopped_is_said_not_to_answer(own: Looker) -> None:
     finally:
         os.kill(own.node.pid, signal.SIGCONT)
     assert process.snapshot is None
-    assert process.problem.startswith(
-        f"process {own.node.pid} does not answer within 0.2 seconds: it is stopped,"
+    assert process.problem == (
+        f"process {own.node.pid} does not answer within 0.2 seconds: it is stopped (SIGSTOP);"
+        f" kill -CONT {own.node.pid} lets it go on"
     )
 
 
@@ -252,7 +253,11 @@ def test_an_old_process_that_drains_is_shown_beside_the_new_one(
         [f"process {new.pid}", "serving"],
         [f"process {own.node.pid}", "draining"],
     ]
+    assert "draining" in both.stdout
+    assert both.stdout.count(": another process serves") == 1
+    assert "wrong" not in both.stdout
     assert f"default/{name}" in top
+    assert "! " not in top
     wait_until(lambda: own.node.has_ended, "the old node to end")
     new.kill()
 

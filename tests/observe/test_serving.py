@@ -70,6 +70,26 @@ def test_a_client_that_never_asks_is_dropped() -> None:
         assert silent.recv(1) == b""
 
 
+def test_a_client_that_asks_letter_by_letter_is_dropped_when_its_time_is_over() -> None:
+    with (
+        serving(client_seconds=1) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=0.02) as slow,
+    ):
+        slow.sendall(b"GET /small HTTP/1.0\r\n")
+        wait_until(lambda: is_dropped(slow), "the end of its patience")
+
+
+def is_dropped(slow: socket.socket) -> bool:
+    """Whether one who says one letter more hears the end."""
+    try:
+        slow.send(b"x")
+        return slow.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
 def test_who_comes_when_too_many_are_there_is_told_so() -> None:
     with serving(most_clients=1) as port:
         with asked(port, "/huge") as first:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tests.e2e.conversation import of_process
 from tests.e2e.node_process import (
     BIN,
     PATIENCE_SECONDS,
@@ -190,3 +191,19 @@ def watched(pid: int) -> Iterator[Any]:
         yield lambda: bool(select.select([descriptor], [], [], PATIENCE_SECONDS)[0])
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held_start(node: Service) -> Iterator[tuple[int, int]]:
+    """A new process that waits in the middle of its start: the old one and the new one."""
+    token = node.directory / "token"
+    os.mkfifo(token, 0o600)
+    node.config.write_text(f"{node.config.read_text()}\n[auth]\ntoken_file = '{token}'\n")
+    old = node.order_restart()
+    new = int(node.logged("[graceful upgrade] starting new Gitaly", old)["new_pid"])
+    wait_until(lambda: waits_for_a_pipe(new), "the new process to read its token")
+    yield old, new
+
+
+def waits_for_a_pipe(pid: int) -> bool:
+    return "wait_for_partner" in of_process(pid, "wchan") or "fifo" in of_process(pid, "wchan")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.clients import Way
 from tests.e2e.conftest import make_bare, make_work
-from tests.e2e.conversation import Conversation, of_process, read_rest, stalled_fetch
+from tests.e2e.conversation import Conversation, read_rest, stalled_fetch
 from tests.e2e.node_process import PATIENCE_SECONDS, free_port, wait_until
 from tests.faults.nodes import ask_health
 from tests.supervision.callers import (
@@ -24,7 +24,7 @@ from tests.supervision.callers import (
     repeated,
     whole_program,
 )
-from tests.supervision.service import Manager, Service, watched
+from tests.supervision.service import Manager, Service, held_start, waits_for_a_pipe, watched
 
 RESTARTS = int(os.environ.get("GITALY_TEST_RESTARTS", "1"))
 MEGABYTE = 1024 * 1024
@@ -183,7 +183,7 @@ def test_a_broken_configuration_leaves_everything_as_it_was_and_is_said(
     good = node.config.read_text()
     node.config.write_text("listen_addr = \n")
     old = node.order_restart()
-    assert_goes_on(node, old, "failed to configure Gitaly: load config")
+    assert_goes_on(node, old, f'load config: config_path "{node.config}": line 1: load toml: ')
     assert (
         "the last upgrade failed: process "
         in manager.hear_until("STATUS", "Serving on unix, tcp; no calls running;")["STATUS"]
@@ -205,22 +205,6 @@ def test_an_address_that_is_in_use_is_found_before_anybody_gives_anything_up(
         old = node.order_restart()
         assert_goes_on(node, old, f"listen on {address}: Address already in use")
     node.stop()
-
-
-@contextmanager
-def held_start(node: Service) -> Iterator[tuple[int, int]]:
-    """A new process that waits in the middle of its start: the old one and the new one."""
-    token = node.directory / "token"
-    os.mkfifo(token, 0o600)
-    node.config.write_text(f"{node.config.read_text()}\n[auth]\ntoken_file = '{token}'\n")
-    old = node.order_restart()
-    new = int(node.logged("[graceful upgrade] starting new Gitaly", old)["new_pid"])
-    wait_until(lambda: waits_for_a_pipe(new), "the new process to read its token")
-    yield old, new
-
-
-def waits_for_a_pipe(pid: int) -> bool:
-    return "wait_for_partner" in of_process(pid, "wchan") or "fifo" in of_process(pid, "wchan")
 
 
 def test_a_new_process_that_is_killed_while_it_starts_takes_nothing_with_it(

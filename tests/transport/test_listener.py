@@ -231,6 +231,9 @@ async def test_a_file_in_the_place_of_a_socket_is_left_alone(short_path: Path) -
         ("unix", "/nonexistent/socket", "No such file or directory"),
         ("tcp", "192.0.2.1:0", "Cannot assign requested address"),
         ("tcp", "no.such.host.invalid:0", ""),
+        ("tcp", "127.0.0.1:8075x", '"8075x" is not a port'),
+        ("tcp", "127.0.0.1:70000", '"70000" is not a port'),
+        ("tcp", "127.0.0.1", '"127.0.0.1" is not a port'),
     ],
 )
 async def test_an_address_that_cannot_be_had_is_named(
