@@ -8,7 +8,7 @@ import gc
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Final
@@ -45,13 +45,6 @@ def task_places(loop: asyncio.AbstractEventLoop) -> list[Place]:
     return _grouped((task.get_name(), _stack_of(task)) for task in tasks)
 
 
-def thread_places() -> list[Place]:
-    """The threads in which Python runs."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    frames = sys._current_frames().items()  # the documented name, in spite of its underscore
-    return _grouped((names.get(ident, str(ident)), _frames(frame)) for ident, frame in frames)
-
-
 def thread_stack(ident: int) -> tuple[str, ...]:
     """Where one thread is; empty if it is not there."""
     frame = sys._current_frames().get(ident)
@@ -74,8 +67,8 @@ def dumped_places(text: str) -> list[Place]:
     return _grouped(found)
 
 
-def _grouped(found: Iterator[tuple[str, tuple[str, ...]]] | list[Any]) -> list[Place]:
-    """By place, where most are first."""  # Any: a list of the same pairs
+def _grouped(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[Place]:
+    """By place, where most are first."""
     by_stack: dict[tuple[str, ...], list[str]] = {}
     for name, stack in found:
         by_stack.setdefault(stack, []).append(name)

@@ -1,7 +1,7 @@
 """Looking into a node as an operator does: by the commands, or by what they read."""
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from gitaly.cli.nodes import processes_of
@@ -24,7 +24,6 @@ class Looker:
     """Somebody who looks into one node."""
 
     node: NodeProcess
-    seen: list[Snapshot] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
