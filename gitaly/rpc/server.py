@@ -25,6 +25,7 @@ Response = Message | bytes  # bytes: it is encoded already
 FindConnection = Callable[[str], Connection | None]
 
 MEBIBYTE: Final = 1 << 20
+PENDING_CALLS: Final = 1 << 20
 # Clients of Gitaly ping every 20 s, also on idle connections; the core's own limits would answer
 # that with GOAWAY "too_many_pings". Source of the values: internal/gitaly/server/server.go.
 OPTIONS: Final = (
@@ -37,6 +38,10 @@ OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 300_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.so_reuseport", 0),
+    # Calls that nobody has looked at yet. Beyond 1000 the core would cancel some by chance, and
+    # without a word; who has to wait or to go is for our limits to say.
+    ("grpc.server.max_pending_requests", PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS),
 )
 
 

@@ -5,6 +5,7 @@ import hmac
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 
 from gitaly._pb import ref_pb2, repository_pb2, shared_pb2, ssh_pb2
@@ -97,6 +98,16 @@ async def test_a_unary_call_is_answered_counted_and_logged(serve: Serve) -> None
     assert line["grpc.request.payload_bytes"] == len(REQUEST)
     assert line["grpc.response.payload_bytes"] == 2
     assert line["grpc.meta.method_operation"] == "accessor"
+
+
+async def test_a_burst_of_calls_is_answered_whole(serve: Serve) -> None:
+    async with (
+        serve(Repositories()) as served,
+        grpc.aio.insecure_channel(served.address) as channel,
+    ):
+        call: Any = channel.unary_unary(EXISTS)
+        answers = await asyncio.gather(*(call(REQUEST, timeout=60) for _ in range(4000)))
+    assert len(answers) == 4000
 
 
 async def test_a_client_is_counted_by_name_call_site_and_deadline(serve: Serve) -> None:
