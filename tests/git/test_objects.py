@@ -6,6 +6,7 @@ import signal
 import subprocess
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import sha1
 from itertools import pairwise
 from pathlib import Path
 
@@ -156,11 +157,12 @@ async def test_abbreviations_lead_to_the_one_object_that_they_fit(
 
 async def test_an_ambiguous_abbreviation_is_an_error(objects: Objects, tmp_path: Path) -> None:
     repository = bare(tmp_path)
-    for number in range(1500):  # two of so many begin alike
-        (tmp_path / f"{number}").write_text(f"{number}\n")
-    names = "".join(f"{tmp_path}/{number}\n" for number in range(1500))
-    ids = sorted(repository.git("hash-object", "-w", "--stdin-paths", data=names).split())
-    prefix = next(a[:4] for a, b in pairwise(ids) if a[:4] == b[:4])
+    texts = [f"{number}\n" for number in range(1500)]  # two of so many begin alike
+    ids = sorted((sha1(f"blob {len(x)}\0{x}".encode()).hexdigest(), x) for x in texts)
+    one, other = next((a, b) for a, b in pairwise(ids) if a[0][:4] == b[0][:4])
+    for object_id, text in (one, other):
+        assert repository.git("hash-object", "-w", "--stdin", data=text) == object_id
+    prefix = one[0][:4]
     with pytest.raises(AmbiguousRevision) as caught:
         await objects.info(repository, prefix.encode())
     assert caught.value.message == f'invalid info line: "{prefix} ambiguous"'
