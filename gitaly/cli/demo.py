@@ -2,11 +2,14 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+from functools import partial
 from typing import Final
 
-from gitaly.cli.serve import run
+from gitaly.cli.serve import COMMAND_SECONDS, run
+from gitaly.cli.terminal import has_terminal
 from gitaly.config import ConfigError, load, require_startable
 from gitaly.errors import NodeError
 from gitaly.node import Node
@@ -18,7 +21,7 @@ METRICS: Final = "127.0.0.1:9236"  # or GITALY_DEMO_METRICS_ADDRESS
 STORAGE: Final = "default"
 REPOSITORY: Final = "demo.git"
 CONFIG: Final = """\
-# Written by `gitaly demo`; edit it as you like, it is kept.
+# Written by `gitaly demo`; edit it as you like, it is kept. kill -HUP has a demo that runs read it.
 socket_path = "{directory}/gitaly.socket"
 listen_addr = "{address}"
 prometheus_listen_addr = "{metrics}"
@@ -73,13 +76,28 @@ def serve_demo(directory: str) -> int:
             flush=True,
         )
 
+    # Of a terminal that is closed we hear by the signal by which others ask for a reload. Whoever
+    # uses nohup wants us to outlive it.
+    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN or not has_terminal()
+
+    def is_deserted() -> bool:
+        return not (outlives or has_terminal())
+
     def complain(error: NodeError) -> None:
         print(f"gitaly demo: {error}", file=sys.stderr)
 
     log_path = os.path.join(directory, "gitaly.log")
     with open(log_path, "ab", buffering=0) as log:
         logger = make_logger(log, format="text")
-        code = run(config, logger, supervision, on_ready=say, on_error=complain)
+        code = run(
+            config,
+            logger,
+            supervision,
+            read=partial(load, path, COMMAND_SECONDS),
+            is_deserted=is_deserted,
+            on_ready=say,
+            on_error=complain,
+        )
     if code:
         print(f"gitaly demo: the node did not end well, see {log_path}", file=sys.stderr)
     return code

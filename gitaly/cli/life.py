@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
 from gitaly.errors import NodeError
@@ -110,10 +110,8 @@ class Life:
         """As the configuration says that is in force now."""
         return self._reloader.config.graceful_restart_timeout.total_seconds()
 
-    def reloading(self, read: Read | None) -> AbstractAsyncContextManager[None]:
+    def reloading(self, read: Read) -> AbstractAsyncContextManager[None]:
         """During the block, the configuration is read again whenever a signal says so."""
-        if read is None:
-            return nullcontext()
         return self._reloader.following(self._orders.reload, read, self._announced_reload)
 
     @contextmanager

@@ -58,20 +58,22 @@ def run(
     logger: Logger,
     supervision: Supervision,
     *,
-    read: Read | None = None,
+    read: Read,
+    is_deserted: Callable[[], bool] = lambda: False,
     on_ready: Callable[[Node], None] = lambda _: None,
     on_error: Callable[[NodeError], None] = lambda _: None,
 ) -> int:
     """Run a node until a signal stops it; on_error hears what the log says of a failed start.
 
-    `read`: reads the configuration again, at each SIGHUP. Without it that signal stops the node.
+    `read`: reads the configuration again, at each SIGHUP. `is_deserted`: asked at that signal;
+    whether it means that nobody is there any more, so that the node stops instead.
     """
     if sys.version_info < (3, 12):
         # 3.11 would start a thread for each child process; nothing of ours uses it, but others may
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
     supervision.program.name_process()
     try:
-        clean = asyncio.run(_serve(config, logger, supervision, read, on_ready))
+        clean = asyncio.run(_serve(config, logger, supervision, read, is_deserted, on_ready))
     except NodeError as error:
         logger.error("unclean Gitaly shutdown", error=str(error))
         supervision.failed(str(error))
@@ -88,11 +90,12 @@ async def _serve(
     config: Config,
     logger: Logger,
     supervision: Supervision,
-    read: Read | None,
+    read: Read,
+    is_deserted: Callable[[], bool],
     on_ready: Callable[[Node], None],
 ) -> bool:
     orders = Orders(logger)
-    _obey(orders, supervision, can_reload=read is not None)
+    _obey(orders, supervision, is_deserted)
     files = open_files.raise_limit()
     async with AsyncExitStack() as stack:
         dump = stack.enter_context(StateDump(logger))
@@ -111,15 +114,20 @@ async def _serve(
             return await life.run()
 
 
-def _obey(orders: Orders, supervision: Supervision, *, can_reload: bool) -> None:
+def _obey(orders: Orders, supervision: Supervision, is_deserted: Callable[[], bool]) -> None:
     """Who sends which signal for what: docs/operating.md, "Signals"."""
+
+    def hung_up() -> None:
+        if is_deserted():
+            orders.stopped_by(signal.SIGHUP)
+        else:
+            orders.reloaded()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, orders.stopped_by, number)
     loop.add_signal_handler(signal.SIGUSR1, orders.replaced)
     if supervision.has_wrapper:
         loop.add_signal_handler(signal.SIGHUP, orders.replaced)
-    elif can_reload:
-        loop.add_signal_handler(signal.SIGHUP, orders.reloaded)
     else:
-        loop.add_signal_handler(signal.SIGHUP, orders.stopped_by, signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, hung_up)

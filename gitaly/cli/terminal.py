@@ -102,5 +102,14 @@ class Terminal:
         self.wake()
 
 
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, and it is still there."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _end(_: int, __: FrameType | None) -> NoReturn:
     sys.exit(0)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -242,17 +241,6 @@ def test_a_certificate_that_is_none_stops_the_start_and_is_named(tmp_path: Path)
     error = last_error(gitaly("serve", config))
     files = f"{tmp_path}/cert.pem, {tmp_path}/key.pem"
     assert error == f"load certificate: {files}: not a certificate and a key in PEM"
-
-
-def test_a_demo_that_cannot_listen_says_so_on_the_terminal(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        address = f"127.0.0.1:{other.getsockname()[1]}"
-        env = {**os.environ, "GITALY_DEMO_ADDRESS": address}
-        env["GITALY_DEMO_METRICS_ADDRESS"] = "127.0.0.1:0"
-        done = gitaly("demo", tmp_path / "a b", env=env)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"gitaly demo: listen on {address}: Address already in use\n")
-    assert done.stdout == ""
 
 
 def test_the_version_is_the_contracts() -> None:

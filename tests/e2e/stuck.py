@@ -6,6 +6,7 @@ python stuck.py CONFIG FIFO
 import asyncio
 import os
 import sys
+from functools import partial
 
 from gitaly.cli.serve import run
 from gitaly.config import load
@@ -23,7 +24,8 @@ def main(config: str, fifo: str) -> int:
         asyncio.get_running_loop().call_soon(hold_the_loop)
 
     logger = make_logger(sys.stdout.buffer, format="json")
-    return run(load(config), logger, Supervision.begin(os.environ, os.getpid()), on_ready=ready)
+    supervision = Supervision.begin(os.environ, os.getpid())
+    return run(load(config), logger, supervision, read=partial(load, config), on_ready=ready)
 
 
 if __name__ == "__main__":
