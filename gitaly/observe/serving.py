@@ -114,7 +114,9 @@ class Server:
         self._accepting.start()
 
     def close(self) -> None:
-        """Accept nothing more, and drop who is still here."""
+        """Accept nothing more, and drop who is still here. The second time it does nothing."""
+        if self._listening.fileno() < 0:
+            return
         os.eventfd_write(self._wake, 1)
         self._accepting.join()
         os.close(self._wake)
