@@ -3,16 +3,15 @@
 import asyncio
 import os
 import secrets
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
@@ -30,6 +29,7 @@ from gitaly.hook_setup import PushDecisions
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.inspection import Inspection, Subjects, unchanging
 from gitaly.limiting import Limiting
+from gitaly.listeners import endpoints, listener_maker, metrics_listener
 from gitaly.metrics_listener import MetricsListener
 from gitaly.observe.endpoint import BuildInfo, make_registry
 from gitaly.observe.log import Logger
@@ -71,12 +71,11 @@ from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
 from gitaly.supervision.birth import Birth
-from gitaly.supervision.inherited import Inheritance
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
 from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
-from gitaly.transport.listener import Endpoint, Listener
+from gitaly.transport.listener import Endpoint
 from gitaly.upkeep import Upkeep
 from gitaly.version import VERSION
 
@@ -159,14 +158,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     await stack.enter_async_context(limiting.moving(usage, reads.burdens))
     backchannels = await stack.enter_async_context(Backchannels(connections))
     transactions = _transactions(config, backchannels, registry, logger)
+    voter_of = partial(Voter, transactions)
     decisions = PushDecisions(
-        config,
-        git,
-        processes,
-        upkeep.blocking,
-        registry,
-        logger,
-        voter_of=partial(Voter, transactions),
+        config, git, processes, upkeep.blocking, registry, logger, voter_of=voter_of
     )
     manager, abandonment, lfs = decisions.manager, Abandonment(), make_lfs_filter(config)
     means = Means(
@@ -200,29 +194,19 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     handlers = make_handlers(methods, servicers, steps, connections.by_peer)
     calls = HookCalls(steps, methods)
     sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
-    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
-    reception = HookReception(
-        runtime.socket("hooks"),
-        token=internal_token,
-        handlers={**sessions.handlers, PACK_OBJECTS: packing},
-        logger=logger,
-    )
+    reception = _reception(runtime, internal_token, calls, sessions, packs, logger)
     await stack.enter_async_context(reception)
     core = Core(runtime.socket("grpc"), [handlers])
     internal_core = Core(runtime.socket("grpc-intern"), [handlers])
     certificate = ServedCertificate(config, registry, logger)
-    listen = _listeners(connections, registry, logger)
+    listen = listener_maker(connections, registry, logger)
     listeners = [
-        listen(endpoint, core) for endpoint in _endpoints(config, certificate, birth.sockets)
+        listen(endpoint, core) for endpoint in endpoints(config, certificate, birth.sockets)
     ]
     certificate.is_served_by([x for x in listeners if x.endpoint.kind == "tls"])
     internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
-    metrics = None
-    if config.prometheus_listen_addr:
-        inherited = birth.sockets.take("metrics", config.prometheus_listen_addr)
-        metrics = MetricsListener(
-            config.prometheus_listen_addr, registry, inherited.socket if inherited else None
-        )
+    metrics = metrics_listener(config, registry, birth.sockets)
+    if metrics is not None:
         stack.push_async_callback(metrics.aclose)
     serving = Serving(
         listeners=listeners,
@@ -269,9 +253,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
             reloader=reloader,
         )
     )
-    stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
-    if metrics is not None and config.prometheus.status_page:
-        metrics.pages = status_pages(inspection.snapshot)
+    _show(inspection, config, runtime, metrics, stack)
     return Node(
         serving=serving,
         inspection=inspection,
@@ -304,6 +286,37 @@ def _outfit(runtime: RuntimeDirectory, internal_token: str) -> Outfit:
         internal_socket=runtime.internal_socket,
         token=internal_token,
     )
+
+
+def _reception(
+    runtime: RuntimeDirectory,
+    internal_token: str,
+    calls: HookCalls,
+    sessions: HookSessions,
+    packs: PackObjects,
+    logger: Logger,
+) -> HookReception:
+    """Where the hooks of our git children ask."""
+    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
+    return HookReception(
+        runtime.socket("hooks"),
+        token=internal_token,
+        handlers={**sessions.handlers, PACK_OBJECTS: packing},
+        logger=logger,
+    )
+
+
+def _show(
+    inspection: Inspection,
+    config: Config,
+    runtime: RuntimeDirectory,
+    metrics: MetricsListener | None,
+    stack: AsyncExitStack,
+) -> None:
+    """What the inspection sees, to the commands of this machine and to browsers."""
+    stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
+    if metrics is not None and config.prometheus.status_page:
+        metrics.pages = status_pages(inspection.snapshot)
 
 
 def _steps(
@@ -354,44 +367,3 @@ def _policy(config: Config) -> AuthPolicy:
     """Who is let in by a configuration."""
     given = tuple(secret.encode("utf-8", "surrogateescape") for secret in config.auth.secrets)
     return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
-
-
-def _endpoints(
-    config: Config, certificate: ServedCertificate, sockets: Inheritance
-) -> Iterator[Endpoint]:
-    def endpoint(kind: str, address: str, tls: ssl.SSLContext | None = None) -> Endpoint:
-        found = sockets.take(kind, address)
-        if found is None:
-            return Endpoint(kind=kind, address=address, tls=tls)
-        return Endpoint(
-            kind=kind, address=address, tls=tls, inherited=found.socket, is_kept=found.is_kept
-        )
-
-    if config.socket_path:
-        yield endpoint("unix", config.socket_path)
-    if config.listen_addr:
-        yield endpoint("tcp", config.listen_addr)
-    if certificate.identity is not None:
-        yield endpoint("tls", config.tls_listen_addr, certificate.identity.context)
-
-
-def _listeners(
-    connections: Connections, registry: CollectorRegistry, logger: Logger
-) -> Callable[[Endpoint, Core], Listener]:
-    accepted = Counter(
-        "gitaly_connections_total",
-        "Total number of connections accepted by this Gitaly process",
-        ["type"],
-        registry=registry,
-    )
-
-    def listener(endpoint: Endpoint, core: Core) -> Listener:
-        return Listener(
-            endpoint,
-            core_path=core.path,
-            connections=connections,
-            on_accept=lambda kind: accepted.labels(kind).inc(),
-            logger=logger,
-        )
-
-    return listener

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Collection
 from types import TracebackType
 from typing import Final, Self
 
@@ -107,16 +108,20 @@ class RuntimeDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def status_sockets(parent: str) -> list[str]:
+def status_sockets(parent: str, owners: Collection[int] = ()) -> list[str]:
     """Where processes tell what they are doing: those whose `runtime_dir` is `parent`.
 
-    Empty: those that have none, among which may be somebody else's. Raises OSError.
+    Empty: those that have none. They are among the temporary directories, where anybody can make
+    one to tell lies: only those of `owners`, of root and of this user are found. Raises OSError.
     """
+    trusted = {0, os.geteuid(), *owners}
     found = []
     with os.scandir(parent or tempfile.gettempdir()) as entries:
         for entry in entries:
             name = entry.name.removeprefix(PREFIX)
             if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if not parent and entry.stat(follow_symlinks=False).st_uid not in trusted:
                 continue
             if not parent or (name.isascii() and name.isdigit() and _exists(int(name))):
                 found.append(os.path.join(entry.path, SOCKETS, STATUS))

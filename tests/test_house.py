@@ -33,6 +33,7 @@ COMPOSITION = {
     "hook_setup",
     "inspection",
     "limiting",
+    "listeners",
     "metrics_listener",
     "node",
     "pack_setup",

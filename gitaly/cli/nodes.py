@@ -5,6 +5,8 @@ import os
 import pwd
 import re
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -43,7 +45,7 @@ def processes_of(config: Config, patience_seconds: float = PATIENCE_SECONDS) -> 
     Raises CannotLook.
     """
     try:
-        paths = status_sockets(config.runtime_dir)
+        paths = status_sockets(config.runtime_dir, set(_owners(config)))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -57,6 +59,13 @@ def processes_of(config: Config, patience_seconds: float = PATIENCE_SECONDS) -> 
     if any(process.is_serving for process in found):
         found = [_relieved(process) for process in found]
     return sorted(found, key=lambda p: -p.snapshot.node.started if p.snapshot else 0.0)
+
+
+def _owners(config: Config) -> Iterator[int]:
+    """Who may be the user of the node: the owners of its storages."""
+    for storage in config.storages:
+        with suppress(OSError):
+            yield os.stat(storage.path).st_uid
 
 
 def _relieved(process: Process) -> Process:

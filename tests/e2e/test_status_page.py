@@ -209,6 +209,7 @@ def test_a_node_that_has_ended_is_said_and_the_last_state_stays(browser: Browser
         server.close()
         browser.until_text("The node does not answer since")
         assert "acme/monorepo" in browser.text()
+    browser.open("about:blank")  # which asks nobody
     browser.complaints.clear()  # the browser itself complains of a connection that is refused
 
 

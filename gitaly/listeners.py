@@ -1,0 +1,70 @@
+"""Where a node listens: sockets that it was given, and those that it opens."""
+
+import ssl
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter
+
+from gitaly.config import Config
+from gitaly.metrics_listener import MetricsListener
+from gitaly.observe.log import Logger
+from gitaly.rpc.core import Core
+from gitaly.served_certificate import ServedCertificate
+from gitaly.supervision.inherited import Inheritance
+from gitaly.transport.connections import Connections
+from gitaly.transport.listener import Endpoint, Listener
+
+
+def endpoints(
+    config: Config, certificate: ServedCertificate, sockets: Inheritance
+) -> Iterator[Endpoint]:
+    """Those of the configuration, for clients. Raises BadInheritance."""
+
+    def endpoint(kind: str, address: str, tls: ssl.SSLContext | None = None) -> Endpoint:
+        found = sockets.take(kind, address)
+        if found is None:
+            return Endpoint(kind=kind, address=address, tls=tls)
+        return Endpoint(
+            kind=kind, address=address, tls=tls, inherited=found.socket, is_kept=found.is_kept
+        )
+
+    if config.socket_path:
+        yield endpoint("unix", config.socket_path)
+    if config.listen_addr:
+        yield endpoint("tcp", config.listen_addr)
+    if certificate.identity is not None:
+        yield endpoint("tls", config.tls_listen_addr, certificate.identity.context)
+
+
+def listener_maker(
+    connections: Connections, registry: CollectorRegistry, logger: Logger
+) -> Callable[[Endpoint, Core], Listener]:
+    """Makes listeners whose connections are counted together."""
+    accepted = Counter(
+        "gitaly_connections_total",
+        "Total number of connections accepted by this Gitaly process",
+        ["type"],
+        registry=registry,
+    )
+
+    def listener(endpoint: Endpoint, core: Core) -> Listener:
+        return Listener(
+            endpoint,
+            core_path=core.path,
+            connections=connections,
+            on_accept=lambda kind: accepted.labels(kind).inc(),
+            logger=logger,
+        )
+
+    return listener
+
+
+def metrics_listener(
+    config: Config, registry: CollectorRegistry, sockets: Inheritance
+) -> MetricsListener | None:
+    """That of `prometheus_listen_addr`; None: there is none. Raises BadInheritance."""
+    address = config.prometheus_listen_addr
+    if not address:
+        return None
+    inherited = sockets.take("metrics", address)
+    return MetricsListener(address, registry, inherited.socket if inherited else None)
