@@ -50,12 +50,14 @@ class Limited:
         self.held.append(process)
         return process
 
-    def gauge(self, name: str) -> float:
-        return self.page.sum(f"gitaly_concurrency_limiting_{name}", **FETCH)
+    def gauges(self) -> tuple[float, ...]:
+        """How many run, and how many wait."""
+        page, prefix = self.page.reading(), "gitaly_concurrency_limiting"
+        return tuple(page.sum(f"{prefix}_{name}", **FETCH) for name in ("in_progress", "queued"))
 
     def until(self, running: int, waiting: int) -> None:
         wait_until(
-            lambda: (self.gauge("in_progress"), self.gauge("queued")) == (running, waiting),
+            lambda: self.gauges() == (running, waiting),
             f"{running} to run and {waiting} to wait",
         )
 
