@@ -79,6 +79,9 @@ async def dial(
             if session.is_lost and any(words in error.message for words in (name, *OF_THE_CORE)):
                 raise CallFailed(error.code, f"{parsed}: the connection was lost") from error
             raise
+        except (BrokenPipeError, ConnectionResetError) as error:  # a write has met it first
+            code = grpc.StatusCode.UNAVAILABLE
+            raise CallFailed(code, f"{parsed}: the connection was lost") from error
         finally:
             channel.close()
     finally:

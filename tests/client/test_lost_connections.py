@@ -42,6 +42,16 @@ async def test_a_call_that_loses_the_connection_names_the_node(
     )
 
 
+@pytest.mark.parametrize("met", [BrokenPipeError, ConnectionResetError])
+async def test_a_write_that_meets_the_loss_first_says_the_same(
+    tmp_path: Path, met: type[OSError]
+) -> None:
+    async with a_node(tmp_path):
+        with pytest.raises(CallFailed, match="unix .*: the connection was lost"):
+            async with dial(f"unix:{tmp_path}/node.sock"):
+                raise met  # as a pump of standard input does
+
+
 @services
 async def test_gitaly_ssh_tells_that_the_node_has_closed_the_connection(service: str) -> None:
     async with a_node_that_leaves(MAGIC) as port:
