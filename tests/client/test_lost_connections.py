@@ -47,7 +47,7 @@ async def test_a_write_that_meets_the_loss_first_says_the_same(
     tmp_path: Path, met: type[OSError]
 ) -> None:
     async with a_node(tmp_path):
-        with pytest.raises(CallFailed, match="unix .*: the connection was lost"):
+        with pytest.raises(CallFailed, match="the connection was lost"):
             async with dial(f"unix:{tmp_path}/node.sock"):
                 raise met  # as a pump of standard input does
 
