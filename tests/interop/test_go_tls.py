@@ -35,6 +35,7 @@ async def test_a_go_client_that_knows_the_root_alone_trusts_the_node(
 ) -> None:
     authority = await asyncio.to_thread(Authority, tmp_path / "ca")
     pair = await asyncio.to_thread(authority.issue, "node")
+    monkeypatch.setenv("PEER_VERIFIES", "yes")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
     [report] = await asked(peer, tmp_path, pair, *flags)
     assert report.code == "OK"
@@ -45,6 +46,7 @@ async def test_a_go_client_that_knows_another_root_does_not(
 ) -> None:
     pair = await asyncio.to_thread(Authority(tmp_path / "ca").issue, "node")
     stranger = await asyncio.to_thread(Authority, tmp_path / "other")
+    monkeypatch.setenv("PEER_VERIFIES", "yes")
     monkeypatch.setenv("SSL_CERT_FILE", str(stranger.root))
     [report] = await asked(peer, tmp_path, pair, "-plain")
     assert report.code == "Unavailable"
