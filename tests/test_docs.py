@@ -40,6 +40,21 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_links_to_a_heading_find_it() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    headings = {page.resolve(): anchors(page.read_text()) for page in pages}
+    for page in pages:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            meant = (page.parent / target if target else page).resolve()
+            assert anchor in headings[meant], f"{page.name}: {target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Of the headings of a page, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize(("page", "text"), EXAMPLES, ids=[page for page, _ in EXAMPLES])
 def test_the_configurations_on_the_pages_have_known_keys_only(page: str, text: str) -> None:
     assert load_text(text).origin.unknown_keys == ()

@@ -21,7 +21,9 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 
 MOST_CLIENTS: Final = 32  # at once
 CLIENT_SECONDS: Final = 30.0  # for a request, and for each piece of an answer to be taken
-END_SECONDS: Final = 2.0  # for a thread that is still at work when the node ends
+# When the node ends, or another process takes over. Who has come before is not to be sent away.
+SILENT_SECONDS: Final = 0.5  # for those who have not asked yet
+END_SECONDS: Final = 2.0  # for the others, and then for their threads
 BUSY: Final = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -42,6 +44,7 @@ class _Handler(MetricsHandler):
     """Answers with a page, or with the metrics for every path that is none."""
 
     pages: Pages
+<<<<<<< HEAD
     server: "Server"  # type: ignore[assignment]  # not one of socketserver's
     timeout = CLIENT_SECONDS
 
@@ -49,6 +52,14 @@ class _Handler(MetricsHandler):
         is_good = super().parse_request()
         self.server.has_asked(self.request)
         return is_good
+=======
+    heard: Callable[[socket.socket], None]  # somebody has asked something
+    timeout = CLIENT_SECONDS
+
+    def parse_request(self) -> bool:
+        self.heard(self.connection)
+        return super().parse_request()
+>>>>>>> join
 
     def do_GET(self) -> None:  # noqa: N802  # http.server's name
         page = self.pages.get(urlsplit(self.path).path)
@@ -100,12 +111,22 @@ class Server:
         self._handler = type(
             "Handler",
             (_Handler,),
-            {"pages": pages, "registry": registry, "timeout": client_seconds},
+            {
+                "pages": pages,
+                "registry": registry,
+                "timeout": client_seconds,
+                "heard": staticmethod(self._heard),
+            },
         )
+<<<<<<< HEAD
         self._client_seconds = client_seconds
         self._clients: dict[socket.socket, float] = {}  # until when each must have asked
+=======
+        self._clients: set[socket.socket] = set()
+        self._asking: set[socket.socket] = set()  # those who wait for an answer
+>>>>>>> join
         self._threads: list[threading.Thread] = []  # those that may still run
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # notified when a client has left
         self._wake = os.eventfd(
             0, os.EFD_CLOEXEC
         )  # the socket is not shut down: others may have it
@@ -114,15 +135,27 @@ class Server:
         self._accepting.start()
 
     def close(self) -> None:
+<<<<<<< HEAD
         """Accept nothing more, and drop who is still here; once closed, do nothing."""
         if self._listening.fileno() < 0:  # the number of `_wake` may be another file's by now
+=======
+        """Accept nothing more, and drop who is still here after a moment. Again: nothing more
+        happens. The socket may be another process's as well: there it goes on."""
+        if self._listening.fileno() < 0:
+>>>>>>> join
             return
         os.eventfd_write(self._wake, 1)
         self._accepting.join()
         os.close(self._wake)
         self._listening.close()
         with self._lock:
+<<<<<<< HEAD
             clients = [*self._clients]
+=======
+            self._lock.wait_for(lambda: not self._clients, SILENT_SECONDS)
+            self._lock.wait_for(lambda: not self._asking, END_SECONDS)
+            clients = self._clients.copy()
+>>>>>>> join
         for connected in clients:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -189,8 +222,18 @@ class Server:
                 self._handler(connected, ("", 0), self)
         finally:
             with self._lock:
+<<<<<<< HEAD
                 self._clients.pop(connected, None)
+=======
+                self._clients.discard(connected)
+                self._asking.discard(connected)
+                self._lock.notify_all()
+>>>>>>> join
             connected.close()
+
+    def _heard(self, connected: socket.socket) -> None:
+        with self._lock:
+            self._asking.add(connected)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from gitaly.transport.certificate import certificates_of
 from tests.e2e.authority import Authority, Pair, openssl
 from tests.e2e.clients import ENVIRONMENT, Way, is_sound
 from tests.e2e.conftest import make_bare
+from tests.e2e.looking import Looker
 from tests.e2e.metrics_page import MetricsPage
 from tests.e2e.node_process import BIN, NodeProcess, terminate_group, wait_until
 from tests.e2e.reloading import append, edit, reload, reloaded
@@ -294,9 +295,18 @@ def test_a_node_starts_with_an_expired_certificate_and_says_so(
     assert '"msg":"the TLS certificate is refused by every client"' in here.node.log()
     append(here.node, '[auth]\ntoken = "t"\n')
     reloaded(here.node)  # the same one as before keeps nobody from anything else
+    said = Looker(here.node).gitaly("status")
+    where = f"the TLS certificate of 127.0.0.1:{here.node.tls} (127.0.0.1, localhost)"
+    assert said.code == 1
+    assert said.stdout.splitlines()[-1].startswith(
+        f"WRONG: {where} is refused by every client: 127.0.0.1, localhost: expired at "
+    )
     here.put(authority.issue("in time"))
     reloaded(here.node)
     here.fingerprint()
+    said = Looker(here.node).gitaly("status")
+    assert said.code == 0
+    assert "127.0.0.1, localhost, expires in 9 days" in said.stdout
 
 
 def test_two_reloads_at_once_end_with_what_the_files_say_last(

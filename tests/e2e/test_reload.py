@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.clients import Way, commit
 from tests.e2e.conftest import make_bare, make_work
+from tests.e2e.looking import Looker
 from tests.e2e.metrics_page import MetricsPage
 from tests.e2e.node_process import BIN, NodeProcess, terminate_group, wait_until
 from tests.e2e.pushes.pushers import Pusher
@@ -262,6 +263,11 @@ def test_an_invalid_file_changes_nothing_at_all(
     assert "refs/heads/main" in demo.git("ls-remote", demo.url)
     assert page.sum("gitaly_config_reloads_total", outcome="refused") == refused + 1
     assert page.sum("gitaly_config_last_reload_successful") == 0
+    said = Looker(here).gitaly("status")
+    assert said.code == 1
+    assert said.stdout.splitlines()[-1] == (
+        f"WRONG: the configuration was not reloaded: {line['problems']}"
+    )
 
 
 def test_what_needs_a_restart_is_named_and_counted(here: NodeProcess, page: MetricsPage) -> None:
@@ -270,6 +276,9 @@ def test_what_needs_a_restart_is_named_and_counted(here: NodeProcess, page: Metr
     assert (line["level"], line["changed"]) == ("warning", "logging.level")
     assert line["needs_restart"] == "logging.format"
     assert page.sum("gitaly_config_keys_waiting_for_restart") == 1
+    said = Looker(here).gitaly("status")
+    assert said.code == 0
+    assert "  remark: these keys of the file need a restart: logging.format" in said.stdout
 
 
 def test_many_signals_end_with_what_the_file_says_last(here: NodeProcess, demo: Way) -> None:

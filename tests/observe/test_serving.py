@@ -108,7 +108,31 @@ def is_turned_away(port: int) -> bool:
     return answer[0] == 503
 
 
-def test_an_end_does_not_wait_for_clients() -> None:
+def test_who_has_asked_before_the_end_is_answered() -> None:
+    asked_for, go_on = threading.Event(), threading.Event()
+
+    def page() -> Answer:
+        asked_for.set()
+        assert go_on.wait(20)
+        return Answer(kind="text/plain", body=b"small")
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    server = Server(listening, {"/slow": page}, None)
+    with asked(port, "/slow") as client:
+        assert asked_for.wait(20)
+        ending = threading.Thread(target=server.close)
+        ending.start()
+        wait_until(lambda: listening.fileno() < 0, "the end to have begun")
+        go_on.set()
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    ending.join()
+    assert answer.startswith(b"HTTP/1.0 200")
+    assert answer.endswith(b"small")
+    assert http_threads() == []
+
+
+def test_an_end_does_not_wait_for_clients_that_do_not_read() -> None:
     with serving() as port:
         stalled = asked(port, "/huge")
         assert stalled.recv(1) == b"H"
