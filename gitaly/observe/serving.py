@@ -44,7 +44,6 @@ class _Handler(MetricsHandler):
     """Answers with a page, or with the metrics for every path that is none."""
 
     pages: Pages
-<<<<<<< HEAD
     server: "Server"  # type: ignore[assignment]  # not one of socketserver's
     timeout = CLIENT_SECONDS
 
@@ -52,14 +51,6 @@ class _Handler(MetricsHandler):
         is_good = super().parse_request()
         self.server.has_asked(self.request)
         return is_good
-=======
-    heard: Callable[[socket.socket], None]  # somebody has asked something
-    timeout = CLIENT_SECONDS
-
-    def parse_request(self) -> bool:
-        self.heard(self.connection)
-        return super().parse_request()
->>>>>>> join
 
     def do_GET(self) -> None:  # noqa: N802  # http.server's name
         page = self.pages.get(urlsplit(self.path).path)
@@ -111,51 +102,31 @@ class Server:
         self._handler = type(
             "Handler",
             (_Handler,),
-            {
-                "pages": pages,
-                "registry": registry,
-                "timeout": client_seconds,
-                "heard": staticmethod(self._heard),
-            },
+            {"pages": pages, "registry": registry, "timeout": client_seconds},
         )
-<<<<<<< HEAD
         self._client_seconds = client_seconds
-        self._clients: dict[socket.socket, float] = {}  # until when each must have asked
-=======
-        self._clients: set[socket.socket] = set()
-        self._asking: set[socket.socket] = set()  # those who wait for an answer
->>>>>>> join
+        self._clients: dict[socket.socket, float] = {}  # until when each must have asked; inf: has
         self._threads: list[threading.Thread] = []  # those that may still run
         self._lock = threading.Condition()  # notified when a client has left
-        self._wake = os.eventfd(
-            0, os.EFD_CLOEXEC
-        )  # the socket is not shut down: others may have it
-        listening.setblocking(False)  # and be faster
+        # Another process may have the socket, too: it is not shut down, and others may be faster.
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        listening.setblocking(False)
         self._accepting = threading.Thread(target=self._accept, name="http", daemon=True)
         self._accepting.start()
 
     def close(self) -> None:
-<<<<<<< HEAD
-        """Accept nothing more, and drop who is still here; once closed, do nothing."""
-        if self._listening.fileno() < 0:  # the number of `_wake` may be another file's by now
-=======
         """Accept nothing more, and drop who is still here after a moment. Again: nothing more
         happens. The socket may be another process's as well: there it goes on."""
         if self._listening.fileno() < 0:
->>>>>>> join
             return
         os.eventfd_write(self._wake, 1)
         self._accepting.join()
         os.close(self._wake)
         self._listening.close()
         with self._lock:
-<<<<<<< HEAD
-            clients = [*self._clients]
-=======
             self._lock.wait_for(lambda: not self._clients, SILENT_SECONDS)
-            self._lock.wait_for(lambda: not self._asking, END_SECONDS)
-            clients = self._clients.copy()
->>>>>>> join
+            self._lock.wait_for(lambda: math.inf not in self._clients.values(), END_SECONDS)
+            clients = [*self._clients]
         for connected in clients:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
@@ -222,18 +193,9 @@ class Server:
                 self._handler(connected, ("", 0), self)
         finally:
             with self._lock:
-<<<<<<< HEAD
                 self._clients.pop(connected, None)
-=======
-                self._clients.discard(connected)
-                self._asking.discard(connected)
                 self._lock.notify_all()
->>>>>>> join
             connected.close()
-
-    def _heard(self, connected: socket.socket) -> None:
-        with self._lock:
-            self._asking.add(connected)
 
 
 @contextlib.contextmanager
