@@ -72,7 +72,6 @@ def test_a_clone_shows_who_it_is_where_it_is_and_what_it_costs(
         assert call.sent_bytes > 100_000  # by the sidechannel: no message has been sent yet
         assert 50 < call.received_bytes < 10_000
         assert call.memory_bytes > 1 << 20
-        assert call.cpu_seconds > 0
         assert call.queue_seconds == 0
         assert call.run_seconds == call.seconds > 0
         snapshot = looker.look()
