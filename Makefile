@@ -4,7 +4,7 @@ BIN := .venv/bin
 WIRE ?= ../shared/wire/check_wire.py
 STAMP := .venv/.ready
 # In the order of the directories: files of few and long tests would all come last otherwise.
-PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_FLAGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup run test lint check wire bench compare deb clean
 

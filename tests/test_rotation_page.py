@@ -1,7 +1,6 @@
 """docs/rotation.md: its procedure is followed with its configurations, and its queries asked."""
 
 import asyncio
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -123,8 +122,7 @@ async def test_the_procedures_of_the_page_in_their_order(
             await operator.sees(soon, ("true", "withdrawn secret"))
         assert set(backup.answers) == {"PERMISSION_DENIED"}
         assert await operator.rows(REFUSED) != {}
-        lines = map(json.loads, node.log().splitlines())
-        refused = [x for x in lines if x["msg"] == "a call was refused"]
+        refused = [x for x in node.lines() if x["msg"] == "a call was refused"]
         assert {line["reason"] for line in refused} == {"withdrawn secret"}
         assert refused[0]["peer.address"].startswith("127.0.0.1:")
 

@@ -1,11 +1,13 @@
 """Looking into a node as an operator does: by the commands, or by what they read."""
 
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitaly.cli.nodes import processes_of
 from gitaly.config import load
+from gitaly.inspection import FRESH_SECONDS
 from gitaly.observe.snapshot import CallState, Snapshot
 from tests.e2e.node_process import BIN, NodeProcess, wait_until
 
@@ -30,6 +32,14 @@ class Looker:
         return self.node.directory / "config.toml"
 
     def look(self) -> Snapshot:
+        """The node as it is from now on: what others have looked at before is not enough."""
+        asked, found = time.time(), self._look()
+        while found.taken < asked:
+            time.sleep(FRESH_SECONDS / 5)
+            found = self._look()
+        return found
+
+    def _look(self) -> Snapshot:
         [process] = processes_of(load(str(self.config)))
         assert process.snapshot is not None, process.problem
         return process.snapshot

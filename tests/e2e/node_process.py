@@ -125,11 +125,15 @@ class NodeProcess:
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
 
+    def lines(self) -> list[dict[str, Any]]:
+        """The log; without a line that is just being written."""
+        whole = self.log().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
+
     def errors(self) -> list[dict[str, Any]]:
         """Lines of the log that nobody should find there."""
-        lines = [json.loads(x) for x in self.log().splitlines() if x.startswith("{")]
         raw = [{"raw": x} for x in self.log().splitlines() if not x.startswith("{")]
-        return raw + [x for x in lines if "Traceback" in str(x.get("exception", ""))]
+        return raw + [x for x in self.lines() if "Traceback" in str(x.get("exception", ""))]
 
     def children(self) -> list[int]:
         """What works for calls; spawners of git stay."""

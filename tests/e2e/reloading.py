@@ -1,6 +1,5 @@
 """A node's configuration, edited while the node runs, as an operator does it."""
 
-import json
 import os
 import signal
 from typing import Any
@@ -35,8 +34,7 @@ def append(node: NodeProcess, text: str) -> None:
 
 def outcomes(node: NodeProcess) -> list[dict[str, Any]]:
     """The lines of the log that tell how reloads ended."""
-    lines = [json.loads(line) for line in node.log().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["msg"].startswith(OUTCOMES)]
+    return [line for line in node.lines() if line["msg"].startswith(OUTCOMES)]
 
 
 def hang_up(node: NodeProcess) -> None:

@@ -1,6 +1,5 @@
 """Real clients in front of the pack-objects cache: storms, formats, and nodes that are killed."""
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ def caching(own_node: Make) -> Iterator[NodeProcess]:
 
 def packs(node: NodeProcess) -> list[dict[str, Any]]:
     """The calls of hook programs."""
-    lines = [json.loads(line) for line in node.log().splitlines() if line.startswith("{")]
+    lines = node.lines()
     wanted = "PackObjectsHookWithSidechannel"
     return [line for line in lines if line.get("grpc.method") == wanted and "grpc.code" in line]
 

@@ -1,6 +1,5 @@
 """A node as a service manager runs it: with sockets passed on, told about, replaced."""
 
-import json
 import os
 import queue
 import select
@@ -140,9 +139,6 @@ class Service(NodeProcess):
     def await_start(self, seen: int = 0) -> None:
         wait_until(lambda: self._has_started(seen), "the node to start")
         self.main_pid = int(self.pid_file.read_text())
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(x) for x in self.log().splitlines() if x.startswith("{")]
 
     def messages(self, pid: int | None = None) -> list[str]:
         return [line["msg"] for line in self.lines() if pid in (None, line["pid"])]
