@@ -20,7 +20,7 @@ class PackObjectsLimiter:
 
     def adopt(self, limits: MethodLimits) -> None:
         """Others for those who come from now on."""
-        self._limits = limits
+        self.limits = limits
 
     @asynccontextmanager
     async def slot(self, remote_ip: str, *, has_username: bool) -> AsyncIterator[Turn | None]:
