@@ -13,7 +13,7 @@ from typing import Final
 import pygit2
 from pygit2.enums import ReferenceType
 
-from gitaly.git.handles import Handles, Undecided
+from gitaly.git.handles import Handles, Undecided, lookup_reference
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.reference_names import is_valid_reference_name
 from gitaly.git.reference_scan import PackedReferences, scanned
@@ -116,7 +116,7 @@ class InProcessReferences:
 def _target(handle: pygit2.Repository, name: bytes, *, needs_object: bool = False) -> str | None:
     """What the reference leads to in the end; None if there is none, or it leads nowhere."""
     try:
-        reference = handle.lookup_reference(name.decode())
+        reference = lookup_reference(handle, name.decode())
         if reference.type != ReferenceType.DIRECT:
             reference = reference.resolve()
         target = reference.target
@@ -131,7 +131,7 @@ def _target(handle: pygit2.Repository, name: bytes, *, needs_object: bool = Fals
 
 def _head_target(handle: pygit2.Repository) -> bytes:
     try:
-        head = handle.lookup_reference("HEAD")
+        head = lookup_reference(handle, "HEAD")
     except (pygit2.GitError, KeyError, ValueError, OSError) as error:
         raise Undecided from error
     if head.type != ReferenceType.SYMBOLIC:

@@ -10,7 +10,7 @@ import pygit2
 from pygit2.enums import ReferenceType
 
 from gitaly.git.default_config import EMPTY_TREE
-from gitaly.git.handles import Undecided
+from gitaly.git.handles import Undecided, lookup_reference
 from gitaly.git.reference_names import is_valid_reference_name
 from gitaly.git.revision_syntax import (
     Revision,
@@ -127,7 +127,7 @@ def _base(handle: pygit2.Repository, base: bytes) -> str | None:
 
 def _reference(handle: pygit2.Repository, name: str) -> str | None:
     try:
-        reference = handle.lookup_reference(name)
+        reference = lookup_reference(handle, name)
         if reference.type != ReferenceType.DIRECT:
             reference = reference.resolve()
     except (KeyError, pygit2.InvalidSpecError):

@@ -1,9 +1,13 @@
 import gc
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from gitaly.git import Formats, Handles
+from gitaly.git.handles import lookup_reference
 from tests.git.support import bare, open_descriptors
 
 
@@ -52,3 +56,17 @@ def test_a_repository_whose_packs_stay_is_not_opened_again(tmp_path: Path) -> No
     repository.git("repack", "-adq")
     assert handles.of(repository) is handles.of(repository)
     handles.clear()
+
+
+@pytest.mark.parametrize("name", ["refs/heads/main", "refs/heads/missing", "no name"])
+def test_a_name_that_was_looked_up_is_kept_by_nobody(tmp_path: Path, name: str) -> None:
+    repository = bare(tmp_path)
+    repository.git("update-ref", "refs/heads/main", repository.commit())
+    handle = Handles(Formats()).of(repository)
+    assert handle is not None
+    name = name.encode().decode()  # a string of its own
+    before = sys.getrefcount(name)
+    for _ in range(10):
+        with suppress(KeyError, pygit2.InvalidSpecError):
+            lookup_reference(handle, name)
+    assert sys.getrefcount(name) == before
