@@ -4,6 +4,8 @@ import os
 import time
 from typing import Final
 
+from gitaly.packcache.store import Changed
+
 MOST_BYTES: Final = 1 << 20  # of one splice: what a pipe holds
 ENOUGH_BYTES: Final = 512 * 1024
 PAUSE_SECONDS: Final = 0.002  # git writes some KiB at a time, and to wake up for each costs more
@@ -25,7 +27,8 @@ class Pouring:
     def run(self, end: int) -> None:
         """Until the file has so many bytes, or the pipe is empty, or some milliseconds are over.
 
-        Raises OSError of the file.
+        Raises OSError of the file, and Changed if somebody has cut it: what is written beyond
+        its end would fill the gap with zeros.
         """
         until = time.monotonic() + TURN_SECONDS
         self.is_dry = False
@@ -39,7 +42,14 @@ class Pouring:
             if moved < ENOUGH_BYTES:
                 time.sleep(PAUSE_SECONDS)
 
+    def check(self) -> None:
+        """Raises Changed unless the file has just what was moved into it."""
+        found = os.fstat(self._file).st_size
+        if found != self.at:
+            raise Changed(f"it has {found} bytes, and {self.at} were written")
+
     def _move(self, most: int) -> int:
+        self.check()
         try:
             moved = os.splice(
                 self._source, self._file, most, offset_dst=self.at, flags=os.SPLICE_F_NONBLOCK

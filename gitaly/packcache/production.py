@@ -15,9 +15,9 @@ from gitaly.observe.log import Logger
 from gitaly.packcache.entry import Entry, Position, State
 from gitaly.packcache.metrics import CacheMetrics
 from gitaly.packcache.pouring import Pouring
-from gitaly.packcache.reader import Blocking, Limiter, PackRequest
+from gitaly.packcache.reader import Blocking, CacheTrouble, Limiter, PackRequest
 from gitaly.packcache.shelf import Shelf
-from gitaly.packcache.store import identity_of
+from gitaly.packcache.store import Changed, identity_of
 from gitaly.packcache.trace import Trace
 from gitaly.tasks import background
 
@@ -80,7 +80,8 @@ class Production:
                 await self._produce()
         except NodeError as error:
             # A refusal may concern one reader only, and git's own words are known to all.
-            if not isinstance(error, PackFailed | ResourceExhausted):
+            # After trouble of the cache, who has nothing yet tries again.
+            if not isinstance(error, PackFailed | ResourceExhausted | CacheTrouble):
                 entry.say(f"{error.message}\n".encode())
             self._failed(error)
         except asyncio.CancelledError:
@@ -201,9 +202,14 @@ class Production:
                     checked = pouring.at + SPACE_CHECK_BYTES
                 await self._pour(pouring, pouring.at + await self._room())
                 if pouring.is_over:
+                    pouring.check()
                     return file
                 if pouring.is_dry:
                     await source.readable()
+        except Changed as error:
+            assert self._shelf is not None
+            self._shelf.mistrust(self._entry, str(error))
+            raise CacheTrouble("the cached pack is damaged") from error
         except (OSError, CannotKeep) as error:
             self._cannot_keep(error)
             return None

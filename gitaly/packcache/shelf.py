@@ -182,6 +182,8 @@ class Shelf:
         if self.index.is_worth_keeping(entry, self._clock()):
             loop = asyncio.get_running_loop()
             loop.call_later(QUIET_SECONDS, self._speak_if_calm, entry, entry.requests)
+            if self.index.surplus() > 0:  # the budget was lowered while somebody read
+                self._spawn(self._make_room())
             return
         self.index.drop(entry)
         self._speak(entry)

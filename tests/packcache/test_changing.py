@@ -40,6 +40,20 @@ async def test_what_somebody_reads_stays_until_it_is_read(place: MakePlace) -> N
         await until(lambda: here.files() == [])
 
 
+async def test_a_whole_pack_above_the_lowered_budget_goes_after_its_last_reader(
+    place: MakePlace,
+) -> None:
+    async with place(backpressure=False) as here:
+        fetch = here.fetch()
+        fetch.reader.may_read.clear()
+        await fetch.reader.began.wait()
+        await until(lambda: here.cache.state().productions_total == 0)
+        here.cache.adopt(policy(max_bytes=1), 1)
+        fetch.reader.may_read.set()
+        await fetch.pack()
+        await until(lambda: here.files() == [])
+
+
 async def test_a_shorter_age_counts_for_what_is_there(place: MakePlace) -> None:
     async with place() as here:
         await here.fetch().pack()
