@@ -50,7 +50,7 @@ def listener_maker(
     def listener(endpoint: Endpoint, core: Core) -> Listener:
         return Listener(
             endpoint,
-            core_path=core.path,
+            server=core,
             connections=connections,
             on_accept=lambda kind: accepted.labels(kind).inc(),
             logger=logger,

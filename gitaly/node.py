@@ -53,7 +53,7 @@ from gitaly.rpc import (
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import make_handlers
+from gitaly.rpc.server import make_routes
 from gitaly.rpc.steps import Steps
 from gitaly.runtime_dir import STATUS, RuntimeDirectory
 from gitaly.served_certificate import ServedCertificate
@@ -191,13 +191,12 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     )
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
-    handlers = make_handlers(methods, servicers, steps, connections.by_peer)
+    routes = make_routes(methods, servicers, steps)
     calls = HookCalls(steps, methods)
     sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
     reception = _reception(runtime, internal_token, calls, sessions, packs, logger)
     await stack.enter_async_context(reception)
-    core = Core(runtime.socket("grpc"), [handlers])
-    internal_core = Core(runtime.socket("grpc-intern"), [handlers])
+    core, internal_core = Core(routes), Core(routes)
     certificate = ServedCertificate(config, registry, logger)
     listen = listener_maker(connections, registry, logger)
     listeners = [

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
@@ -18,6 +19,7 @@ from gitaly.supervision.inherited import Inherited
 from gitaly.supervision.probe import Door, is_serving
 from gitaly.transport.connections import Connection, Connections
 from gitaly.transport.listener import Listener
+from gitaly.transport.wire import SocketWire
 
 REPORT_SECONDS: Final = 5  # how often a draining node says what it waits for
 # After so long without a call, clients are left that have all answers and do not take notice of the
@@ -79,8 +81,6 @@ class Serving:
 
         Raises CannotListen or CannotServeMetrics, before that; then nothing is left open.
         """
-        await self._core.start()
-        await self._internal_core.start()
         self._internal.open()
         for listener in self.listeners:
             listener.bind()
@@ -105,8 +105,13 @@ class Serving:
                 raise DoesNotAnswer(f"listener {kind} {address} does not answer its own node")
 
     async def answers(self) -> bool:
-        """Whether the gRPC core, and this event loop with it, serves a call."""
-        return self._is_stopped or await is_serving(Door(where=self._core.path))
+        """Whether this event loop serves a call."""
+        if self._is_stopped:
+            return True
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        self._core.serve(SocketWire(near))
+        return await is_serving(Door(where=far))
 
     def adopt(self) -> None:
         """What was inherited is ours: nobody else will use or remove it."""
@@ -201,9 +206,9 @@ class Serving:
             now = time.monotonic()
             external = self._external()
             for connection in external:
-                if connection.relay is not None and connection not in told:
+                if connection.http is not None and connection not in told:
                     told.add(connection)
-                    connection.relay.say_goodbye()
+                    connection.http.say_goodbye()
             if now - reported >= REPORT_SECONDS:
                 self._report_running()
                 reported = now

@@ -26,7 +26,8 @@ FRAME_HEAD_BYTES: Final = 9
 class Door:
     """Where to knock."""
 
-    where: str | tuple[str, int]  # the path of a unix socket, or host and port
+    # The path of a unix socket, host and port, or a connected socket, which is used up.
+    where: str | tuple[str, int] | socket.socket
     has_tls: bool = False
 
     @classmethod
@@ -59,6 +60,8 @@ async def is_serving(door: Door) -> bool:
 async def _connected(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if isinstance(door.where, str):
         return await asyncio.open_unix_connection(door.where)
+    if isinstance(door.where, socket.socket):
+        return await asyncio.open_unix_connection(sock=door.where)
     host, port = door.where
     return await asyncio.open_connection(host, port, ssl=_trusting() if door.has_tls else None)
 

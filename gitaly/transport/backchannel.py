@@ -5,12 +5,14 @@ is carried to a new stream of the session. No TLS, no token: the peer asks for n
 """
 
 import asyncio
+import os
+import secrets
 from typing import Final, Self
 
 from grpc import aio
 
 from gitaly.errors import NodeError, Unavailable
-from gitaly.transport.connections import Connection, Connections
+from gitaly.transport.connections import Connections
 from gitaly.transport.mux import MuxSession
 from gitaly.transport.stream_socket import StreamSocket
 
@@ -63,7 +65,7 @@ class Backchannels:
             if connection is None or connection.session is None or connection.session.is_lost:
                 raise NoBackchannel(number)
             try:
-                found = self._open[number] = _Backchannel(connection, connection.session)
+                found = self._open[number] = _Backchannel(connection.session)
             except OSError as error:
                 raise Unavailable(f"open backchannel: {error.strerror}") from error
             connection.at_end.append(lambda: self._end(number))
@@ -80,8 +82,8 @@ class Backchannels:
 class _Backchannel:
     """The channel of one session, and the socket in between."""
 
-    def __init__(self, connection: Connection, session: MuxSession) -> None:
-        name = f"{connection.core_name}-back"
+    def __init__(self, session: MuxSession) -> None:
+        name = f"gitaly-{os.getpid()}-{secrets.token_hex(8)}-back"
         self._socket = StreamSocket(session, f"\0{name}")
         self._socket.open()
         self.channel = aio.insecure_channel(f"unix-abstract:{name}", options=OPTIONS)

@@ -11,7 +11,7 @@ from gitaly.observe.log import Logger
 from gitaly.transport.accepting import Accepting
 from gitaly.transport.connections import Connections
 from gitaly.transport.listening import CannotListen, listen_on_path, listen_on_port
-from gitaly.transport.newcomer import HANDSHAKE_SECONDS, Newcomer, Reception
+from gitaly.transport.newcomer import HANDSHAKE_SECONDS, Newcomer, Reception, Server
 
 __all__ = ["CannotListen", "Endpoint", "Listener"]
 
@@ -35,7 +35,7 @@ class Listener:
         self,
         endpoint: Endpoint,
         *,
-        core_path: str,  # the unix socket of the gRPC core that serves what is accepted here
+        server: Server,
         connections: Connections,
         on_accept: Callable[[str], None],  # counts, by kind
         logger: Logger,
@@ -43,7 +43,7 @@ class Listener:
     ) -> None:
         self.endpoint = endpoint
         self._reception = Reception(
-            core_path=core_path,
+            server=server,
             connections=connections,
             logger=logger,
             tls=endpoint.tls,

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from gitaly.observe.log import Logger
-from gitaly.transport.connections import Connections
+from gitaly.transport.connections import Connection, Connections
+from gitaly.transport.http2 import Http2Connection
 from gitaly.transport.mux import MuxSession, MuxStream
-from gitaly.transport.relay import Relay
 from gitaly.transport.tls_wire import TransportWire
 from gitaly.transport.wire import SocketWire, Wire
 from gitaly.transport.yamux_frames import NODE_LIMITS
@@ -19,11 +20,27 @@ HANDSHAKE_SECONDS: Final = 120  # TLS, first bytes, first stream. Source: grpc-g
 GOODBYE_SECONDS: Final = 1  # for a client to answer the end of TLS with its own
 
 
+class Server(Protocol):
+    """Who serves gRPC on a connection."""
+
+    def serve(
+        self,
+        wire: Wire,
+        came_on: Connection,
+        received: bytes,
+        *,
+        on_ready: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> Http2Connection:
+        """From now on. `received` has been read already; `on_ready`: the client speaks HTTP/2;
+        `on_end`: nothing more is served, and the wire is finished."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reception:
     """What every newcomer to a listener meets."""
 
-    core_path: str  # the unix socket of the gRPC core that serves what is accepted here
+    server: Server
     connections: Connections
     logger: Logger
     tls: ssl.SSLContext | None = None
@@ -32,8 +49,8 @@ class Reception:
 
 
 class Newcomer:
-    """One connection until it is carried to the gRPC core, and the user of its wire until it is
-    known what speaks on it."""
+    """One connection until it is served, and the user of its wire until it is known what speaks
+    on it."""
 
     def __init__(self, accepted: socket.socket, peer_address: str, reception: Reception) -> None:
         self._reception = reception
@@ -85,8 +102,8 @@ class Newcomer:
             return
         if self._seen.startswith(MAGIC):
             self._serve_session(self._seen[len(MAGIC) :])
-        elif not self._serve_plain(self._wire, Relay(), self._seen):
-            self._wire.abort()
+        else:
+            self._serve_plain(self._wire, self._seen)
 
     def eof_received(self) -> None:
         self._wire.abort()
@@ -99,26 +116,25 @@ class Newcomer:
 
     # What may speak on it
 
-    def _serve_plain(self, near: Wire, relay: Relay, seen: bytes = b"") -> bool:
-        """Carry what is gRPC to the core; False: it cannot be reached."""
-        try:
-            far = _connect_to_core(self._reception.core_path, self._connection.core_name)
-        except OSError as error:
-            self._reception.logger.error("cannot reach the gRPC core", error=str(error))
-            return False
-        self._timer.cancel()  # from here on the core is as impatient as we are
+    def _serve_plain(
+        self, wire: Wire, seen: bytes = b"", on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        """Serve what is gRPC, or turns out not to be."""
+        connection = self._connection
+        connection.http = self._reception.server.serve(
+            wire, connection, seen, on_ready=self._identified, on_end=on_end
+        )
+
+    def _identified(self) -> None:
+        self._timer.cancel()
         self._connection.is_identified = True
-        self._connection.relay = relay
-        relay.couple(near, self._reception.connections.carrier(far), seen)
-        return True
 
     def _serve_session(self, seen: bytes) -> None:
         """Run yamux; the one stream that the peer may open is its gRPC connection."""
 
         def opened(stream: MuxStream) -> None:
             session.accept(stream)
-            if not self._serve_plain(stream, Relay(on_end=session.finish)):
-                session.close()
+            self._serve_plain(stream, on_end=session.finish)
 
         session = MuxSession(self._wire, is_client=False, limits=NODE_LIMITS, on_stream=opened)
         self._connection.session = session
@@ -128,16 +144,3 @@ class Newcomer:
 def _words(error: BaseException) -> str:
     """Some errors have none: of a client that just went away."""
     return str(error) or type(error).__name__
-
-
-def _connect_to_core(path: str, name: str) -> socket.socket:
-    """A connection to the core whose own end has an abstract name. Raises OSError."""
-    far = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        far.bind(f"\0{name}")
-        far.connect(path)
-    except OSError:
-        far.close()
-        raise
-    far.setblocking(False)
-    return far

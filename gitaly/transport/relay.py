@@ -1,12 +1,11 @@
 """Couples two wires: what comes from one goes out on the other, and a slow reader is felt.
 
-gRPC's core cannot serve a connection that somebody else has accepted (grpc/grpc#19133), so each
-connection is carried to a private socket of the core by one of these.
+A gRPC client cannot use a connection that somebody else has made, so each stream of a session is
+carried to a private socket by one of these.
 """
 
 from collections.abc import Callable
 
-from gitaly.transport.goodbye import Goodbye
 from gitaly.transport.wire import HIGH_WATER_BYTES, Wire
 
 
@@ -33,24 +32,6 @@ class _Direction:
         self._on_end()
 
 
-class _FromCore(_Direction):
-    """From the gRPC core to the client: the one in which goodbye can be said."""
-
-    def __init__(self, source: Wire, target: Wire, on_end: Callable[[], None]) -> None:
-        super().__init__(source, target, on_end)
-        self._goodbye = Goodbye()
-
-    def bytes_received(self, data: memoryview) -> None:
-        self._target.write(self._goodbye.pieces(data))
-        if self._target.backlog > HIGH_WATER_BYTES:
-            self._source.pause_reading()
-
-    def say_goodbye(self) -> None:
-        frame = self._goodbye.ask()
-        if frame:
-            self._target.write((frame,))
-
-
 class Relay:
     """Carries bytes both ways between two wires until one of them ends, which ends the other.
 
@@ -61,22 +42,16 @@ class Relay:
     def __init__(self, on_end: Callable[[], None] = lambda: None) -> None:
         self._wires: tuple[Wire, ...] = ()
         self._on_end = on_end
-        self._from_core: _FromCore | None = None
 
     def couple(self, near: Wire, far: Wire, received: bytes = b"") -> None:
         """Take both wires over; `received` has been read from the near one already."""
         self._wires = near, far
         near.user = _Direction(near, far, self._end)
-        far.user = self._from_core = _FromCore(far, near, self._end)
+        far.user = _Direction(far, near, self._end)
         if received:
             far.write((received,))
         near.resume_reading()
         far.resume_reading()
-
-    def say_goodbye(self) -> None:
-        """Have the client begin no more calls here; those that it has begun are served."""
-        if self._wires and self._from_core is not None:
-            self._from_core.say_goodbye()
 
     def abort(self) -> None:
         """Drop both wires."""

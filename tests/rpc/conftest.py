@@ -23,8 +23,10 @@ from gitaly.rpc import Authenticator, AuthPolicy, Call, RunningReads, node_servi
 from gitaly.rpc.access_log import AccessLog
 from gitaly.rpc.core import Core
 from gitaly.rpc.metrics import RpcMetrics
-from gitaly.rpc.server import make_handlers
+from gitaly.rpc.server import make_routes
 from gitaly.rpc.steps import Steps
+from gitaly.transport.connections import Connections
+from gitaly.transport.listener import Endpoint, Listener
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -96,11 +98,22 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             reads=reads,
         )
         path = str(tmp_path / "grpc")
-        core = Core(path, [make_handlers(methods, servicers, steps, lambda _: None)])
-        await core.start()
+        core, connections = Core(make_routes(methods, servicers, steps)), Connections()
+        listener = Listener(
+            Endpoint(kind="unix", address=path),
+            server=core,
+            connections=connections,
+            on_accept=lambda _: None,
+            logger=make_logger(io.BytesIO()),
+        )
+        listener.open()
         try:
             yield Served(f"unix:{path}", registry, running, log)
         finally:
+            listener.close()
             await core.stop(None)
+            while running:  # noqa: ASYNC110  # handlers that were cancelled come to their end
+                await asyncio.sleep(0.01)
+            connections.abort()
 
     yield start

@@ -267,14 +267,16 @@ class EndlessRefs:
 async def test_a_client_that_leaves_while_it_is_written_to_is_no_bug(serve: Serve) -> None:
     servicer = EndlessRefs()
     async with serve(servicer) as node:
-        # The core fails the write in some, and cancels the handler in others. On a busy machine a
-        # deadline may pass before a call has begun.
+        # On a busy machine a deadline may pass before a call has begun.
         while servicer.begun < 30:
             await node.ask(LIST, b"", timeout=0.05)
         while len(node.lines()) < servicer.begun:  # noqa: ASYNC110  # a line follows its handler's end
             await asyncio.sleep(0.01)
-    assert {line["grpc.code"] for line in node.lines()} == {"DeadlineExceeded"}
-    assert {line["error"] for line in node.lines()} == {"context deadline exceeded"}
+    # The client's clock may say so first, and then it breaks the call off.
+    assert {(line["grpc.code"], line["error"]) for line in node.lines()} <= {
+        ("DeadlineExceeded", "context deadline exceeded"),
+        ("Canceled", "context canceled"),
+    }
 
 
 async def test_the_line_of_a_failed_call_has_exactly_the_fields_of_the_reference(

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from gitaly.observe.log import make_logger
-from gitaly.transport.connections import Connections
+from gitaly.transport.connections import Connection, Connections
 from gitaly.transport.listener import CannotListen, Endpoint, Listener
+from gitaly.transport.wire import Wire
 from tests.transport.wires import certificate, client_context, no_descriptors, received, until
 from tests.transport.yamux_wire import OPEN_1, data
 
@@ -23,8 +24,47 @@ MAGIC = b"backchannel"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
+class Echo:
+    """A server that says what it hears, and the user of the wires that it serves."""
+
+    def __init__(self, wire: Wire, on_end: Callable[[], None]) -> None:
+        self._wire = wire
+        self._on_end = on_end
+
+    def bytes_received(self, data: memoryview) -> None:
+        self._wire.write((data,))
+
+    def eof_received(self) -> None:
+        self._wire.finish()
+        self._on_end()
+
+    def writable(self) -> None:
+        """It has nothing more to say."""
+
+    def wire_lost(self, _: Exception | None) -> None:
+        self._on_end()
+
+
+class Echoes:
+    """Serves connections."""
+
+    def serve(
+        self,
+        wire: Wire,
+        came_on: Connection,
+        received: bytes,
+        *,
+        on_ready: Callable[[], None],
+        on_end: Callable[[], None],
+    ) -> Any:
+        wire.user = Echo(wire, on_end)
+        on_ready()
+        wire.write((received,))
+        wire.resume_reading()
+
+
 class Listening:
-    """A listener in front of a core that says what it hears."""
+    """A listener in front of such a server."""
 
     def __init__(self, directory: Path, kind: str, **options: Any) -> None:
         self.connections = Connections()
@@ -34,11 +74,10 @@ class Listening:
         if kind == "tls":
             tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             tls.load_cert_chain(*certificate(directory))
-        self.core_path = str(directory / "core")
         address = str(directory / "socket") if kind == "unix" else "127.0.0.1:0"
         self.listener = Listener(
             Endpoint(kind=kind, address=options.pop("address", address), tls=tls),
-            core_path=self.core_path,
+            server=Echoes(),
             connections=self.connections,
             on_accept=self.accepted.append,
             logger=make_logger(self.log, format="json"),
@@ -62,26 +101,14 @@ class Listening:
 
 @asynccontextmanager
 async def listening(directory: Path, kind: str, **options: Any) -> AsyncIterator[Listening]:
-    carried: set[asyncio.StreamWriter] = set()
-
-    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        carried.add(writer)
-        while piece := await reader.read(65536):
-            writer.write(piece)
-        writer.close()
-        await writer.wait_closed()
-        carried.discard(writer)
-
     found = Listening(directory, kind, **options)
-    async with await asyncio.start_unix_server(echo, found.core_path):
-        found.listener.open()
-        try:
-            yield found
-        finally:
-            found.listener.close()
-            for connection in found.connections:
-                connection.wire.abort()
-            await until(lambda: not found.connections and not carried)
+    found.listener.open()
+    try:
+        yield found
+    finally:
+        found.listener.close()
+        found.connections.abort()
+        await until(lambda: not found.connections)
 
 
 # Connections
@@ -89,7 +116,7 @@ async def listening(directory: Path, kind: str, **options: Any) -> AsyncIterator
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 @pytest.mark.parametrize("cut", [1, 10, 11, 12, 24])
-async def test_plain_connections_reach_the_core_wherever_they_are_cut(
+async def test_plain_connections_are_served_wherever_they_are_cut(
     short_path: Path, kind: str, cut: int
 ) -> None:
     async with listening(short_path, kind) as found:
@@ -139,17 +166,6 @@ async def test_a_connection_that_speaks_is_not_closed_by_that_limit(short_path: 
             assert len(await received(session, 12)) == 12
             await asyncio.sleep(0.3)
             assert len(found.connections) == 2
-
-
-async def test_a_connection_is_closed_when_the_core_cannot_be_reached(short_path: Path) -> None:
-    async with listening(short_path, "tcp") as found:
-        os.unlink(found.core_path)
-        for said in (PREFACE, MAGIC + OPEN_1):
-            with found.connect() as peer:
-                peer.sendall(said)
-                assert (await received(peer, 100))[24:] == b""
-        await until(lambda: len(found.connections) == 0)
-        assert [line["msg"] for line in found.lines()[1:]] == ["cannot reach the gRPC core"] * 2
 
 
 async def test_aborting_a_tls_handshake_gives_everything_back(short_path: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import random
 import socket
 
-from gitaly.transport.goodbye import GOAWAY
 from gitaly.transport.relay import Relay
 from gitaly.transport.wire import HIGH_WATER_BYTES, READ_BYTES, SocketWire
 from tests.transport.wires import Full, received, tcp_pair, unix_pair, until
@@ -126,15 +125,3 @@ def test_the_source_waits_while_the_target_is_full() -> None:
     assert near.calls == ["resume", "pause"]
     far.user.writable()  # type: ignore[attr-defined]
     assert near.calls == ["resume", "pause", "resume"]
-
-
-async def test_goodbye_reaches_a_client_whose_server_goes_on() -> None:
-    settings = bytes(3) + b"\x04" + bytes(5)
-    coupled = Coupled()
-    coupled.relay.say_goodbye()  # before the server has begun: it waits
-    await send(coupled.core, settings + settings)
-    expected = settings + GOAWAY + settings
-    assert await received(coupled.client, len(expected)) == expected
-    coupled.client.close()
-    await coupled.both_closed()
-    coupled.relay.say_goodbye()  # to nobody

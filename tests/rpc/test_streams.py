@@ -10,7 +10,6 @@ import pytest
 from gitaly._pb.ref_pb2 import ListRefsResponse
 from gitaly.errors import InvalidRequest
 from gitaly.rpc import Call
-from gitaly.rpc.corking import can_cork
 from tests.rpc.conftest import Serve
 
 LIST = "/gitaly.RefService/ListRefs"
@@ -47,11 +46,6 @@ class Refs:
 
 def numbers(messages: Sequence[bytes]) -> list[int]:
     return [int(ListRefsResponse.FromString(raw).references[0].name.split()[0]) for raw in messages]
-
-
-def test_the_pinned_core_can_do_it() -> None:
-    assert can_cork()
-    assert can_cork()  # a second node in this process
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,135 @@
+"""Header fields: compressed by the peer, plain from us. Source: RFC 7541 (HPACK); RFC 9113, 8."""
+
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Generic, TypeVar
+
+from hpack import Decoder, HPACKError
+from hpack.exceptions import OversizedHeaderListError
+
+from gitaly.transport.http2.frames import ErrorCode, ProtocolError
+
+Fields = Sequence[tuple[bytes, bytes]]
+Head = TypeVar("Head")
+
+MOST_LIST_BYTES: Final = 1 << 20  # of the fields of a request, and of their block
+MOST_KNOWN: Final = 64  # blocks that are remembered
+MOST_KNOWN_BYTES: Final = 4096  # of one of them
+# Ours is empty from our first block on, which needs to be said once; see `encoded`.
+EMPTY_TABLE: Final = b"\x20"
+PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
+NEEDED: Final = frozenset({b":method", b":scheme", b":path"})
+# They concern a connection of HTTP/1, and must not be in a request of HTTP/2.
+FORBIDDEN: Final = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+
+
+class MalformedRequest(Exception):
+    """The fields are no request."""
+
+
+class FieldDecoder(Generic[Head]):
+    """Decodes the blocks of one connection, in their order.
+
+    Clients send the same few blocks again and again. One that neither adds to the table nor
+    resizes it means the same until another one does, so that it needs to be read once.
+    """
+
+    def __init__(self, read: Callable[[Fields], Head]) -> None:
+        """`read` makes of the fields what they are kept as; it may raise MalformedRequest."""
+        self._read = read
+        self._decoder = Decoder(max_header_list_size=MOST_LIST_BYTES)
+        self._known: dict[bytes, Head] = {}
+
+    def decode(self, block: bytes) -> Head:
+        """Raises ProtocolError, and MalformedRequest of `read`; the table stays right after it."""
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        head = self._read(self.fields(block))
+        if len(block) <= MOST_KNOWN_BYTES and len(self._known) < MOST_KNOWN and is_lasting(block):
+            self._known[block] = head
+        return head
+
+    def fields(self, block: bytes) -> Fields:
+        """As they are. Raises ProtocolError."""
+        if not is_lasting(block):
+            self._known.clear()
+        try:
+            return [(bytes(n), bytes(v)) for n, v in self._decoder.decode(block, raw=True)]
+        except OversizedHeaderListError as error:
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many header fields") from error
+        except (HPACKError, IndexError, ValueError, binascii.Error) as error:
+            raise ProtocolError(ErrorCode.COMPRESSION_ERROR, "header fields unreadable") from error
+
+
+def is_lasting(block: bytes) -> bool:
+    """Whether a block leaves the table as it is. True for nonsense, too: it is not decoded."""
+    at, end = 0, len(block)
+    try:
+        while at < end:
+            first = block[at]
+            if first & 0x80:  # an entry of the table
+                _, at = _integer(block, at, 0x7F)
+            elif first & 0x60:  # a field for the table, or another size of it
+                return False
+            else:  # a literal that is not remembered, with its name or the number of that
+                name, at = _integer(block, at, 0x0F)
+                for _ in range(1 if name else 2):
+                    size, at = _integer(block, at, 0x7F)
+                    at += size
+    except IndexError:
+        return True
+    return True
+
+
+def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
+    """An integer, and where it ends. Raises IndexError. Source: RFC 7541, 5.1."""
+    value = block[at] & mask
+    at += 1
+    if value < mask:
+        return value, at
+    shift = 0
+    while True:
+        byte = block[at]
+        value += (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+def require_request(fields: Fields) -> None:
+    """Raises MalformedRequest unless these can be the fields of a request. Source: RFC 9113, 8."""
+    seen: set[bytes] = set()
+    is_regular = False
+    for name, value in fields:
+        if name.startswith(b":"):
+            if is_regular or name not in PSEUDO or name in seen:
+                raise MalformedRequest(f"misplaced field {name!r}")
+            seen.add(name)
+        else:
+            is_regular = True
+            if name in FORBIDDEN or name != name.lower() or not name:
+                raise MalformedRequest(f"forbidden field {name!r}")
+            if name == b"te" and value != b"trailers":
+                raise MalformedRequest("te is not trailers")
+    if not seen >= NEEDED or any(name == b":path" and not value for name, value in fields):
+        raise MalformedRequest("a request without its method, scheme or path")
+
+
+def encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A block that needs no table and adds nothing to it."""
+    return b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
+
+
+def _text(text: bytes) -> bytes:
+    size = len(text)
+    if size < 0x7F:
+        return bytes((size,)) + text
+    head, size = bytearray(b"\x7f"), size - 0x7F
+    while size >= 0x80:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + text

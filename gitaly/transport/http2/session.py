@@ -1,0 +1,476 @@
+"""One connection on the server's side: bytes in, events and bytes out. No I/O, no clock.
+
+Source: RFC 9113.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gitaly.transport.http2.fields import (
+    EMPTY_TABLE,
+    MOST_LIST_BYTES,
+    FieldDecoder,
+    Fields,
+    MalformedRequest,
+)
+from gitaly.transport.http2.frames import (
+    DEFAULT_WINDOW,
+    HEAD,
+    HEAD_BYTES,
+    LAST_STREAM,
+    MOST_PAYLOAD_BYTES,
+    MOST_PAYLOAD_EVER,
+    MOST_WINDOW,
+    PREFACE,
+    ErrorCode,
+    Flag,
+    Kind,
+    ProtocolError,
+    Setting,
+    StreamError,
+    frame,
+    goaway_frame,
+    head,
+    settings_frame,
+    unpadded,
+    window_frame,
+)
+from gitaly.transport.http2.streams import (
+    Buffer,
+    DataReceived,
+    Event,
+    Malformed,
+    Ready,
+    Stream,
+    StreamDrained,
+    StreamOpened,
+    StreamReset,
+)
+
+STREAM_WINDOW: Final = 1 << 20  # what a peer may send on a stream before somebody has taken it
+CONNECTION_WINDOW: Final = 16 << 20
+# A block comes in frames of any size, an empty one included; clients need one or two.
+MOST_CONTINUATIONS: Final = 256
+DATA, HEADERS = int(Kind.DATA), int(Kind.HEADERS)
+END_STREAM, END_HEADERS, ACK = int(Flag.END_STREAM), int(Flag.END_HEADERS), int(Flag.ACK)
+
+
+class Session:
+    """The state of a connection. Whoever sends or receives must pass on `data_to_send()`."""
+
+    def __init__(self, read: Callable[[Fields], Any]) -> None:
+        """`read` makes of a request's fields the `head` of its event, or raises
+        MalformedRequest."""
+        self.streams: dict[int, Stream] = {}
+        self.last_stream = 0  # of the peer
+        self.received_frames = 0
+        self.peer_list_bytes = MOST_LIST_BYTES  # of header fields that the peer takes
+        self._decoder = FieldDecoder(read)
+        self._rest = b""
+        self._has_preface = False
+        self._is_ready = False
+        self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, block, frames
+        self._send_window = DEFAULT_WINDOW
+        self._receive_window = CONNECTION_WINDOW
+        self._uncredited = 0
+        self._peer_window = DEFAULT_WINDOW  # of new streams
+        self._peer_payload = MOST_PAYLOAD_BYTES
+        self._blocked: dict[int, Stream] = {}  # they wait for a window, the next one first
+        self._has_sent_block = False
+        self._is_closing = False  # new streams are refused
+        self._events: list[Event] = []
+        self._out: list[Buffer] = [
+            settings_frame(
+                {
+                    Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                    Setting.MAX_HEADER_LIST_SIZE: MOST_LIST_BYTES,
+                }
+            ),
+            window_frame(0, CONNECTION_WINDOW - DEFAULT_WINDOW),
+        ]
+
+    def data_to_send(self) -> list[Buffer]:
+        """What has to go to the peer now, once."""
+        out, self._out = self._out, []
+        return out
+
+    # What comes
+
+    def receive(self, data: bytes | memoryview) -> list[Event]:
+        """Raises ProtocolError: send what there is, a `goodbye` included, and end."""
+        data = self._rest + data if self._rest else bytes(data)
+        at, size = 0, len(data)
+        if not self._has_preface:
+            at = self._begin(data)
+        while size - at >= HEAD_BYTES and self._has_preface:
+            high, low, kind, flags, number = HEAD.unpack_from(data, at)
+            end = at + HEAD_BYTES + (high << 16 | low)
+            if end - at > HEAD_BYTES + MOST_PAYLOAD_BYTES:
+                raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a frame is too large")
+            if end > size:
+                break
+            self.received_frames += 1
+            payload, at = data[at + HEAD_BYTES : end], end
+            self._frame(kind, flags, number & MOST_WINDOW, payload)
+        self._rest = data[at:]
+        events, self._events = self._events, []
+        return events
+
+    def _begin(self, data: bytes) -> int:
+        if not PREFACE.startswith(data[: len(PREFACE)]):
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "this is not HTTP/2")
+        if len(data) < len(PREFACE):
+            return 0
+        self._has_preface = True
+        return len(PREFACE)
+
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if self._block is not None and (kind != Kind.CONTINUATION or number != self._block[0]):
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+        if not self._is_ready and kind != Kind.SETTINGS:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        try:
+            if kind == DATA:
+                self._data(flags, number, payload)
+            elif kind == HEADERS:
+                self._headers(flags, number, payload)
+            else:
+                handler = _HANDLERS.get(kind)
+                if handler is not None:  # a frame of an unknown type means nothing
+                    handler(self, flags, number, payload)
+        except StreamError as error:
+            self._fail(number, error)
+
+    def _fail(self, number: int, error: StreamError) -> None:
+        stream = self.streams.get(number)
+        if stream is not None:
+            self.reset(stream, error.code)
+            self._events.append(StreamReset(stream, error.code))
+        else:
+            self._reset_number(number, error.code)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        size = len(payload)
+        self._receive_window -= size
+        if self._receive_window < 0:
+            raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "more than the connection's window")
+        self._credit_connection(size)
+        stream = self.streams.get(number)
+        if stream is None:
+            self._require_known(number)
+        if stream is None or stream.is_ended_there:  # or it was on its way when we ended the stream
+            raise StreamError(ErrorCode.STREAM_CLOSED, "data after the end")
+        stream.receive_window -= size
+        if stream.receive_window < 0:
+            raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "more than the stream's window")
+        data = unpadded(flags, payload)
+        if len(data) < size:
+            self.consumed(stream, size - len(data))
+        is_end = bool(flags & END_STREAM)
+        self._events.append(DataReceived(stream, data, is_end))
+        stream.is_ended_there = is_end
+
+    def _require_known(self, number: int) -> None:
+        if number > self.last_stream or not number & 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a frame for a stream that never was")
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        block = unpadded(flags, payload)
+        if flags & Flag.PRIORITY:
+            if len(block) < 5:
+                raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "no room for a priority")
+            if int.from_bytes(block[:4], "big") & MOST_WINDOW == number:
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+            block = block[5:]
+        if not number & 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a request on a stream of ours")
+        if flags & END_HEADERS:
+            self._request(number, flags, block)
+        else:
+            self._block = number, flags, bytearray(block), 0
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._block is None:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a continuation of nothing")
+        _, first_flags, block, frames = self._block
+        block += payload
+        if len(block) > MOST_LIST_BYTES or frames > MOST_CONTINUATIONS:
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "an endless header block")
+        self._block = number, first_flags, block, frames + 1
+        if flags & END_HEADERS:
+            self._block = None
+            self._request(number, first_flags, bytes(block))
+
+    def _request(self, number: int, flags: int, block: bytes) -> None:
+        is_end = bool(flags & END_STREAM)
+        if number <= self.last_stream:
+            self._trailers(number, block, is_end=is_end)
+            return
+        self.last_stream = number
+        try:
+            found = self._decoder.decode(block)
+        except MalformedRequest:
+            self._reset_number(number, ErrorCode.PROTOCOL_ERROR)
+            self._events.append(Malformed(number))
+            return
+        if self._is_closing:
+            self._reset_number(number, ErrorCode.REFUSED_STREAM)
+            return
+        stream = Stream(number, self._peer_window, STREAM_WINDOW, is_ended_there=is_end)
+        self.streams[number] = stream
+        self._events.append(StreamOpened(stream, found, is_end))
+
+    def _trailers(self, number: int, block: bytes, *, is_end: bool) -> None:
+        self._decoder.fields(block)  # for the table
+        stream = self.streams.get(number)
+        if stream is None:
+            raise ProtocolError(ErrorCode.STREAM_CLOSED, "header fields after the end")
+        if stream.is_ended_there:
+            raise StreamError(ErrorCode.STREAM_CLOSED, "header fields after the end")
+        if not is_end:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "header fields in the middle")
+        self._events.append(DataReceived(stream, b"", True))
+        stream.is_ended_there = True
+
+    def _priority(self, _: int, number: int, payload: bytes) -> None:
+        if not number:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a priority without a stream")
+        if len(payload) != 5:
+            raise StreamError(ErrorCode.FRAME_SIZE_ERROR, "a priority of another size")
+        if int.from_bytes(payload[:4], "big") & MOST_WINDOW == number:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+
+    def _rst_stream(self, _: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a reset of another size")
+        stream = self.streams.get(number)
+        if stream is None:
+            self._require_known(number)
+            return
+        self._forget(stream)
+        code = int.from_bytes(payload, "big")
+        known = ErrorCode(code) if code <= max(ErrorCode) else ErrorCode.INTERNAL_ERROR
+        self._events.append(StreamReset(stream, known))
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "settings of a stream")
+        if len(payload) % 6 or (flags & ACK and payload):
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "settings of another size")
+        if flags & ACK:
+            return
+        for key, value in struct.iter_unpack(">HI", payload):
+            self._setting(key, value)
+        self._out.append(frame(Kind.SETTINGS, ACK, 0))
+        if not self._is_ready:
+            self._is_ready = True
+            self._events.append(Ready())
+
+    def _setting(self, key: int, value: int) -> None:
+        if key == Setting.ENABLE_PUSH and value > 1:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "neither push nor none")
+        if key == Setting.INITIAL_WINDOW_SIZE:
+            if value > MOST_WINDOW:
+                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+            more, self._peer_window = value - self._peer_window, value
+            for stream in self.streams.values():
+                self._widen(stream, more)
+            self._pump_all()
+        elif key == Setting.MAX_FRAME_SIZE:
+            if not MOST_PAYLOAD_BYTES <= value <= MOST_PAYLOAD_EVER:
+                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "frames of no allowed size")
+            self._peer_payload = value
+        elif key == Setting.MAX_HEADER_LIST_SIZE:
+            self.peer_list_bytes = value
+
+    def _push_promise(self, *_: object) -> None:
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client promises nothing")
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a ping on a stream")
+        if len(payload) != 8:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a ping of another size")
+        if not flags & ACK:
+            self._out.append(frame(Kind.PING, ACK, 0, payload))
+
+    def _goaway(self, _: int, number: int, payload: bytes) -> None:
+        """The client opens no more streams, and we never do."""
+        if number:
+            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a goodbye on a stream")
+        if len(payload) < 8:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a goodbye is too short")
+
+    def _window_update(self, _: int, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a window of another size")
+        more = int.from_bytes(payload, "big") & MOST_WINDOW
+        if not number:
+            self._send_window += more
+            if not more or self._send_window > MOST_WINDOW:
+                code = ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR
+                raise ProtocolError(code, "no window of the connection")
+            self._pump_all()
+            return
+        stream = self.streams.get(number)
+        if stream is None:
+            self._require_known(number)
+            return
+        if not more:
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a window grows by nothing")
+        if stream.send_window + more > MOST_WINDOW:
+            raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+        stream.send_window += more
+        if number in self._blocked:
+            self._pump(stream)
+
+    def _widen(self, stream: Stream, more: int) -> None:
+        stream.send_window += more
+        if stream.send_window > MOST_WINDOW:
+            raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+
+    # What goes
+
+    def send_headers(self, stream: Stream, block: bytes, *, is_end: bool = False) -> None:
+        """Fields, before any data; with `is_end` they are all there is."""
+        if not stream.is_ended_here:
+            self._send_block(stream, block, END_STREAM if is_end else 0)
+            if is_end:
+                self._end_here(stream)
+
+    def send_data(self, stream: Stream, pieces: Sequence[Buffer]) -> None:
+        """Bytes of the body; what the windows do not allow waits. Not copied."""
+        if not stream.is_ended_here:
+            stream.queue([piece for piece in pieces if len(piece)])
+            if stream.number not in self._blocked:
+                while self._send_frame(stream):
+                    pass
+                if stream.waiting:
+                    self._blocked[stream.number] = stream
+
+    def send_trailers(self, stream: Stream, block: bytes) -> None:
+        """The last fields, after all data."""
+        if stream.is_ended_here:
+            return
+        if stream.waiting:
+            stream.trailers = block
+        else:
+            self._send_block(stream, block, END_STREAM)
+            self._end_here(stream)
+
+    def reset(self, stream: Stream, code: ErrorCode) -> None:
+        """Break it off."""
+        if not stream.is_reset and self.streams.get(stream.number) is stream:
+            self._forget(stream)
+            self._reset_number(stream.number, code)
+
+    def consumed(self, stream: Stream, count: int) -> None:
+        """So many bytes of the stream's body need no room any more."""
+        stream.uncredited += count
+        if stream.uncredited * 2 >= STREAM_WINDOW and not stream.is_ended_there:
+            if not stream.is_reset:
+                self._out.append(window_frame(stream.number, stream.uncredited))
+            stream.receive_window += stream.uncredited
+            stream.uncredited = 0
+
+    def ping(self) -> None:
+        """Ask whether the peer is there; any frame of it is an answer."""
+        self._out.append(frame(Kind.PING, 0, 0, bytes(8)))
+
+    def goodbye(
+        self, *, is_last: bool, code: ErrorCode = ErrorCode.NO_ERROR, text: str = ""
+    ) -> None:
+        """Have the peer begin no more streams here. With `is_last` those are refused that it
+        begins all the same; without, they are served."""
+        self._is_closing = self._is_closing or is_last
+        self._out.append(goaway_frame(self.last_stream if is_last else LAST_STREAM, code, text))
+
+    def _send_block(self, stream: Stream, block: bytes, flags: int) -> None:
+        if not self._has_sent_block:
+            self._has_sent_block, block = True, EMPTY_TABLE + block
+        size = self._peer_payload
+        if len(block) <= size:
+            self._out.append(head(len(block), HEADERS, flags | END_HEADERS, stream.number) + block)
+            return
+        kind = HEADERS
+        for start in range(0, len(block), size):
+            piece = block[start : start + size]
+            is_last = start + size >= len(block)
+            flags = flags | END_HEADERS if is_last else flags
+            self._out.append(frame(kind, flags, stream.number, piece))
+            kind, flags = Kind.CONTINUATION, 0
+
+    def _send_frame(self, stream: Stream) -> bool:
+        size = min(stream.waiting_bytes, stream.send_window, self._send_window, self._peer_payload)
+        if size <= 0:
+            return False
+        stream.send_window -= size
+        self._send_window -= size
+        self._out.append(head(size, DATA, 0, stream.number))
+        self._out += stream.take(size)
+        return True
+
+    def _pump(self, stream: Stream) -> None:
+        """One that waits may go on."""
+        while self._send_frame(stream):
+            pass
+        if not stream.waiting:
+            self._drained(stream)
+
+    def _pump_all(self) -> None:
+        """Each stream sends a frame in turn, so that none of them takes the whole window."""
+        turn = deque(self._blocked.values())
+        while turn and self._send_window > 0:
+            stream = turn.popleft()
+            if not self._send_frame(stream):
+                continue
+            del self._blocked[stream.number]
+            self._blocked[stream.number] = stream  # the last one next time
+            if stream.waiting:
+                turn.append(stream)
+            else:
+                self._drained(stream)
+
+    def _drained(self, stream: Stream) -> None:
+        del self._blocked[stream.number]
+        self._events.append(StreamDrained(stream))
+        if stream.trailers is not None:
+            self.send_trailers(stream, stream.trailers)
+
+    def _credit_connection(self, size: int) -> None:
+        """What a stream does not take holds up that stream only: its window is the limit."""
+        self._uncredited += size
+        if self._uncredited * 2 >= CONNECTION_WINDOW:
+            self._out.append(window_frame(0, self._uncredited))
+            self._receive_window += self._uncredited
+            self._uncredited = 0
+
+    def _reset_number(self, number: int, code: ErrorCode) -> None:
+        self._out.append(frame(Kind.RST_STREAM, 0, number, struct.pack(">I", code)))
+
+    def _end_here(self, stream: Stream) -> None:
+        stream.is_ended_here = True
+        if stream.is_ended_there:
+            self.streams.pop(stream.number, None)
+        else:  # the answer is complete: the client need not say the rest
+            self.reset(stream, ErrorCode.NO_ERROR)
+
+    def _forget(self, stream: Stream) -> None:
+        stream.is_reset = stream.is_ended_here = stream.is_ended_there = True
+        stream.drop()
+        self._blocked.pop(stream.number, None)
+        self.streams.pop(stream.number, None)
+
+
+_HANDLERS: Final[dict[int, Callable[[Session, int, int, bytes], None]]] = {
+    Kind.PRIORITY: Session._priority,
+    Kind.RST_STREAM: Session._rst_stream,
+    Kind.SETTINGS: Session._settings,
+    Kind.PUSH_PROMISE: Session._push_promise,
+    Kind.PING: Session._ping,
+    Kind.GOAWAY: Session._goaway,
+    Kind.WINDOW_UPDATE: Session._window_update,
+    Kind.CONTINUATION: Session._continuation,
+}
