@@ -20,9 +20,7 @@ _FIRST_FIELDS: Final = (
     (b"grpc-accept-encoding", ",".join(ENCODINGS).encode()),
 )
 FIRST: Final = encoded(_FIRST_FIELDS)
-NOT_GRPC: Final = encoded(
-    [(b":status", b"415"), (b"content-type", b"text/plain"), (b"content-length", b"0")]
-)
+NOT_GRPC: Final = encoded([(b":status", b"415"), (b"content-type", b"text/plain")])
 OK: Final = encoded([(b"grpc-status", b"0")])
 FIELD_BYTES: Final = 32  # that each field counts beside its text. Source: RFC 9113, 6.5.2
 SPARE_BYTES: Final = 256

@@ -26,6 +26,7 @@ STOPPED: Final = Outcome(
     message="the node is being stopped",
     log_error="the node is being stopped",
 )
+NOT_GRPC_TEXT: Final = b"This is a Gitaly node. It speaks gRPC, and this is another request.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +90,13 @@ class Core:
 
     def _refuse(self, connection: Http2Connection, stream: Stream, head: RequestHead) -> StreamUser:
         if head.is_grpc:
-            text = self._unknown(head.path)
-            code = grpc.StatusCode.UNIMPLEMENTED
-            block = answer_fields.only(
-                answer_fields.last(code, text, (), connection.peer_list_bytes)
-            )
+            code, text = grpc.StatusCode.UNIMPLEMENTED, self._unknown(head.path)
+            block = answer_fields.last(code, text, (), connection.peer_list_bytes)
+            connection.send_trailers(stream, answer_fields.only(block))
         else:
-            block = answer_fields.NOT_GRPC
-        connection.send_trailers(stream, block)
+            connection.send_headers(stream, answer_fields.NOT_GRPC)
+            connection.send_data(stream, (NOT_GRPC_TEXT,))
+            connection.send_trailers(stream, b"")
         return _Refused()
 
     def _unknown(self, path: str) -> str:

@@ -1,4 +1,4 @@
-"""The frames of HTTP/2, and the errors that end a connection or a stream. Source: RFC 9113, 4 to 7."""
+"""The frames of HTTP/2, and the errors that end a connection or a stream. Source: RFC 9113."""
 
 import struct
 from enum import IntEnum, IntFlag

@@ -351,14 +351,17 @@ class Session:
                     self._blocked[stream.number] = stream
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
-        """The last fields, after all data."""
+        """The last fields, after all data; none, if the block is empty."""
         if stream.is_ended_here:
             return
         if stream.waiting:
             stream.trailers = block
-        else:
+            return
+        if block:
             self._send_block(stream, block, END_STREAM)
-            self._end_here(stream)
+        else:
+            self._out.append(frame(Kind.DATA, END_STREAM, stream.number))
+        self._end_here(stream)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
         """Break it off."""
