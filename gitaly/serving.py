@@ -22,9 +22,6 @@ from gitaly.transport.listener import Listener
 from gitaly.transport.wire import SocketWire
 
 REPORT_SECONDS: Final = 5  # how often a draining node says what it waits for
-# After so long without a call, clients are left that have all answers and do not take notice of the
-# core's go-away: it would wait for them for 20 seconds.
-IDLE_SECONDS: Final = 1
 CANCEL_SECONDS: Final = 10  # for calls that were told to stop
 PROBE_SECONDS: Final = 10  # for a listener to answer its own node
 NEWCOMER_SECONDS: Final = 5  # for a client that came just before a hand-over to begin
@@ -194,7 +191,7 @@ class Serving:
         return clean
 
     async def _pass_on(self, deadline: float, hurry: asyncio.Event) -> None:
-        """Nobody who has reached us is sent away: the core goes on until clients have no more
+        """Nobody who has reached us is sent away: we serve until clients have no more
         calls here, and begin none."""
         if self.metrics is not None:
             await self.metrics.aclose()  # from now on the successor's figures count
@@ -229,11 +226,6 @@ class Serving:
     def _external(self) -> list[Connection]:
         return [connection for connection in self.connections if not connection.is_internal]
 
-    def _leave_who_waits_for_nothing(self) -> None:
-        for connection in self._external():
-            if connection.is_delivered:
-                connection.wire.abort()
-
     async def _drain(self, deadline: float, hurry: asyncio.Event) -> bool:
         grace_seconds = max(0, deadline - time.monotonic())
         stopping = asyncio.ensure_future(self._core.stop(grace_seconds + CANCEL_SECONDS))
@@ -244,14 +236,11 @@ class Serving:
                 if left <= 0:
                     break
                 self._report_running()
-                was_idle = not self._running
-                ended, _ = await asyncio.wait(
+                await asyncio.wait(
                     {stopping, hurried},
-                    timeout=min(left, IDLE_SECONDS if was_idle else REPORT_SECONDS),
+                    timeout=min(left, REPORT_SECONDS),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                if not ended and was_idle and not self._running:
-                    self._leave_who_waits_for_nothing()
             clean = stopping.done()
             if not clean:
                 await self._core.stop(None)

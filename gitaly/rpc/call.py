@@ -45,7 +45,7 @@ class Call:
     started: float  # monotonic seconds
     ended: float = 0.0  # monotonic seconds; set when the handler has returned
     deadline: float | None = None  # monotonic seconds; None if the client set none
-    connection: Connection | None = None  # None where the core itself accepted the connection
+    connection: Connection | None = None  # None for a program that git has started
     account: Account
     log_fields: dict[str, object] = field(default_factory=dict)
     first_request: Message | None = None

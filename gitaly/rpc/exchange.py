@@ -176,10 +176,7 @@ class Exchange:
 
     def stream_lost(self) -> None:
         self._is_over = True
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        self._break_off()
 
     def stream_writable(self) -> None:
         self._wake()
@@ -204,10 +201,14 @@ class Exchange:
 
     def cancel(self, outcome: Outcome) -> None:
         """Stop it. What the client is told is up to the handler, if it has begun."""
-        if self._task is not None:
-            self._task.cancel()
         if not self._has_begun:
             self._call.outcome = outcome
+        self._break_off()
+
+    def _break_off(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if not self._has_begun:  # nor will it: the end is not its own to tell
             self._finish()
 
     def message(self) -> bytes:

@@ -29,7 +29,7 @@ Handler = Callable[[Call], Awaitable[None]]
 Step = Callable[[Handler], Handler]
 
 HEALTH: Final = "grpc.health.v1.Health"
-# The core counts the deadline on a clock of its own, and may be a little ahead of ours.
+# A client's clock for its deadline runs a little ahead of ours, and then it breaks the call off.
 CLOCK_SLACK_SECONDS: Final = 0.01
 LIMIT_UNAUTHENTICATED: Final = "gitaly-feature-limit-unauthenticated"
 NO_LIMITS: Final[Mapping[str, MethodLimits]] = MappingProxyType({})
@@ -135,7 +135,7 @@ class Steps:
                 await inner(call)
             except asyncio.CancelledError as error:
                 call.outcome = _ended(call, outcome_of(error, call.correlation_id))
-                raise  # swallowed, it would leak memory of the gRPC core (grpc/grpc#43360)
+                raise
             except NodeError as error:
                 call.outcome = _ended(call, outcome_of(error, call.correlation_id))
             except Exception as error:

@@ -1,6 +1,6 @@
 """Calls in the other direction: our gRPC client to the server at the peer's end of a session.
 
-Praefect serves `gitaly.RefTransaction` there. The gRPC core dials a private socket; what it opens
+Praefect serves `gitaly.RefTransaction` there. gRPC's client dials a private socket; what it opens
 is carried to a new stream of the session. No TLS, no token: the peer asks for none.
 """
 

@@ -28,11 +28,6 @@ class Connection:
         """By which others name the way back to this client; 0: there is none."""
         return 0 if self.session is None else self.number
 
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the client has everything that was said to it."""
-        return self.wire.is_delivered and not (self.session and self.session.is_waiting)
-
 
 class Connections:
     """All open connections of a node."""

@@ -1,6 +1,6 @@
-"""A local socket of ours; what our own gRPC core says on it goes to a new stream of a session.
+"""A local socket of ours; what our own gRPC client says on it goes to a new stream of a session.
 
-The core dials by name only, and cannot be given a connection. Used in both directions: by a node
+The client dials by name only, and cannot be given a connection. Used in both directions: by a node
 for calls to its client, and by a client for its calls to a node.
 """
 

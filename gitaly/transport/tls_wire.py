@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from gitaly.transport.linger import Linger, unconfirmed
+from gitaly.transport.linger import Linger
 from gitaly.transport.wire import HIGH_WATER_BYTES, Buffer, Silent, WireUser
 
 
@@ -28,13 +28,6 @@ class TransportWire(asyncio.Protocol):
     def backlog(self) -> int:
         """Bytes in the transport's buffer."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the peer's kernel has everything."""
-        if self._transport is None or self._lost or self._is_broken():
-            return True
-        return not (self.backlog or unconfirmed(self._descriptor()))
 
     def _is_broken(self) -> bool:
         """Whether asyncio has lost the connection below TLS, and has yet to tell us."""

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from gitaly.transport.linger import Linger, unconfirmed
+from gitaly.transport.linger import Linger
 
 Buffer = bytes | bytearray | memoryview
 
@@ -107,11 +107,6 @@ class SocketWire:
     def backlog(self) -> int:
         """Bytes that wait for the kernel."""
         return self._backlog
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether the peer's kernel has everything."""
-        return self._lost or not (self._backlog or unconfirmed(self._fd))
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Hand buffers to the kernel; copy and queue what it does not take."""

@@ -29,6 +29,7 @@ from tests.transport.wires import until
 OLD, NEW = b"the old horse", b"the new horse"
 ONLY_NEW = AuthPolicy(secrets=(NEW,))
 OLD_NAME, _ = fingerprints([OLD, NEW])
+ALONE = (("grpc.use_local_subchannel_pool", 1),)  # with a connection of its own
 STRICT = f'auth.token = "{OLD.decode()}"'
 USED = "gitaly_authentication_token_uses_total"
 
@@ -204,12 +205,12 @@ async def test_the_internal_token_is_of_one_process_and_shown_to_nobody(tmp_path
     assert [text for text in shown if "horse" in text] == []
 
 
-async def test_a_monstrous_header_is_refused_and_the_next_call_answered(tmp_path: Path) -> None:
+async def test_a_large_header_is_refused_and_the_next_call_answered(tmp_path: Path) -> None:
     monsters = [
-        "Bearer v2." + "ab" * 5_000_000 + ".1",
-        "Bearer v2." + "ab" * 32 + "." + "1" * 10_000_000,
-        "x" * 10_000_000,
-        "Bearer " + "." * 1_000_000,
+        "Bearer v2." + "ab" * 100_000 + ".1",
+        "Bearer v2." + "ab" * 32 + "." + "1" * 200_000,
+        "x" * 200_000,
+        "Bearer " + "." * 200_000,
     ]
     async with a_node(tmp_path, extra=STRICT) as served:
         with grpc.insecure_channel(target(served)) as channel:
@@ -223,6 +224,19 @@ async def test_a_monstrous_header_is_refused_and_the_next_call_answered(tmp_path
             "gitaly_authentication_refusals_total", {"enforced": "true", "reason": "malformed"}
         )
         assert counted == 4.0
+
+
+async def test_a_monstrous_header_ends_its_connection_and_no_other(tmp_path: Path) -> None:
+    async with a_node(tmp_path, extra=STRICT) as served:
+        with (
+            grpc.insecure_channel(target(served), options=ALONE) as monstrous,
+            grpc.insecure_channel(target(served), options=ALONE) as channel,
+        ):
+            assert await Caller.holding(OLD).call(channel) == "OK"
+            answer = await Caller(lambda: "x" * 10_000_000).call(monstrous)
+            assert answer in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")  # by the node, by the client
+            assert await Caller.holding(OLD).call(channel) == "OK"
+            assert await Caller.holding(OLD).call(monstrous) == "OK"
 
 
 async def test_many_headers_are_one_call_and_the_first_decides(tmp_path: Path) -> None:

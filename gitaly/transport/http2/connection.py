@@ -111,7 +111,8 @@ class Http2Connection:
                 stream.user.data_received(b"", is_end=True)
         elif kind is DataReceived:
             assert isinstance(event, DataReceived)
-            event.stream.user.data_received(event.data, is_end=event.is_end)
+            if event.stream.user is not None:
+                event.stream.user.data_received(event.data, is_end=event.is_end)
         elif kind is StreamReset:
             assert isinstance(event, StreamReset)
             self._lose(event.stream)

@@ -12,7 +12,9 @@ from gitaly.transport.http2.frames import ErrorCode, ProtocolError
 Fields = Sequence[tuple[bytes, bytes]]
 Head = TypeVar("Head")
 
-MOST_LIST_BYTES: Final = 1 << 20  # of the fields of a request, and of their block
+# Of the fields of a request, and of their block. Clients of GitLab need 8 KiB; to decode a block that
+# is much larger would hold up everybody.
+MOST_LIST_BYTES: Final = 256 << 10
 MOST_KNOWN: Final = 64  # blocks that are remembered
 MOST_KNOWN_BYTES: Final = 4096  # of one of them
 # Ours is empty from our first block on, which needs to be said once; see `encoded`.
