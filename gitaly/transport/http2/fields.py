@@ -12,7 +12,7 @@ from gitaly.transport.http2.frames import ErrorCode, ProtocolError
 Fields = Sequence[tuple[bytes, bytes]]
 Head = TypeVar("Head")
 
-# Of the fields of a request, and of their block. Clients of GitLab need 8 KiB; to decode a block that
+# Of the fields of a request, and of their block. Clients of GitLab need 8 KiB; to decode one that
 # is much larger would hold up everybody.
 MOST_LIST_BYTES: Final = 256 << 10
 MOST_KNOWN: Final = 64  # blocks that are remembered
