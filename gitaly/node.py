@@ -70,6 +70,7 @@ from gitaly.serving import Serving
 from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
+from gitaly.streamcache import StreamMetrics
 from gitaly.supervision.birth import Birth
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
@@ -143,10 +144,10 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     tell_health(upkeep.patrol, health)
     refusals = Refusals()
-    limiting = Limiting(config, registry, logger)
+    limiting, streams = Limiting(config, registry, logger), StreamMetrics(registry)
     cache = await stack.enter_async_context(
         make_pack_cache(
-            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, registry, logger
+            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, streams, logger
         )
     )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)

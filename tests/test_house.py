@@ -21,6 +21,7 @@ ROOMS = [
     "transactions",
     "storage",
     "packcache",
+    "streamcache",
     "limits",
     "cgroups",
     "linguist",
