@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
+from gitaly.archive_setup import archive_cache
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
@@ -150,6 +151,9 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
             config, git, limiting.pack_objects, upkeep.blocking, runtime.path, streams, logger
         )
     )
+    archives = await stack.enter_async_context(
+        archive_cache(config, git, upkeep.blocking, streams, logger)
+    )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     interception = PackInterception(
         outfit, git.formats, packs.fetches, is_on=intercepts_packs(config)
@@ -177,6 +181,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         packs=packs,
         interception=interception,
         lfs=lfs,
+        archives=archives,
         registry=registry,
         logger=logger,
     )
@@ -232,6 +237,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         reads=reads,
         interception=interception,
         cache=cache,
+        archives=archives,
         git=git,
         catfiles=catfiles,
     )

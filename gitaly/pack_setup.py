@@ -1,6 +1,6 @@
 """The pack-objects cache of a node, made from its configuration."""
 
-from gitaly.config import Config, PackObjectsCacheConfig
+from gitaly.config import CacheConfig, Config
 from gitaly.git import Git
 from gitaly.observe.log import Logger
 from gitaly.packcache import PACKS, Limiter, PackCache, pack_metrics
@@ -13,7 +13,7 @@ def intercepts_packs(config: Config) -> bool:
     return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
 
 
-def policy_of(cache: PackObjectsCacheConfig) -> Policy:
+def policy_of(cache: CacheConfig) -> Policy:
     """What the operator wants to be kept."""
     return Policy(
         max_age_seconds=cache.max_age.total_seconds(),

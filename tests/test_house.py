@@ -20,6 +20,7 @@ ROOMS = [
     "hooks",
     "transactions",
     "storage",
+    "archivecache",
     "packcache",
     "streamcache",
     "limits",
@@ -31,6 +32,7 @@ ROOMS = [
 ]
 # One room, which knows everybody.
 COMPOSITION = {
+    "archive_setup",
     "hook_setup",
     "inspection",
     "limiting",
