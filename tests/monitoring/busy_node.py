@@ -45,6 +45,9 @@ secret = "s"
 enabled = true
 dir = "{directory}/cache"
 min_occurrences = 0
+[archive_cache]
+enabled = true
+dir = "{directory}/archives"
 [pack_objects_limiting]
 max_concurrency = 20
 [load_shedder]
