@@ -166,6 +166,7 @@ async def made(
     parts: Parts,
     *,
     lfs: LfsFilter | None = None,
+    objects: Objects | None = None,
     min_free_bytes: int = 1,
     **policy: Any,
 ) -> AsyncIterator[Place]:
@@ -182,7 +183,7 @@ async def made(
         clock=clock,
     )
     cache = ArchiveCache(parts.git, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger)
-    archives = ArchiveServicer(parts.storages, parts.git, parts.objects, lfs, cache)
+    archives = ArchiveServicer(parts.storages, parts.git, objects or parts.objects, lfs, cache)
     async with cache:
         yield Place(archives, cache, shelf, parts.directory, registry, log, clock, parts.started)
 

@@ -10,6 +10,7 @@ import pytest
 
 from gitaly.errors import Internal
 from gitaly.git import GitFailed
+from gitaly.streamcache.entry import State
 from tests.archivecache.conftest import MIB, MakePlace, Uncached, fill
 from tests.git.support import Bare
 from tests.services.repository.filling import commit_files
@@ -77,13 +78,19 @@ async def test_who_leaves_an_archive_that_goes_straight_through_does_not_stop_th
 ) -> None:
     fill(bare, 16)
     async with place(max_bytes=3 * MIB) as here:
-        leaver, stayer = here.call(), here.call()
-        await asyncio.gather(anext(aiter(leaver)), anext(aiter(stayer)))
-        third = here.begin()
+        leaver = here.call()
+        read = len((await anext(aiter(leaver))).data)
+        (entry,) = here.shelf.index.everything()
+        (position,) = entry.readers
+        stayer = here.begin()
+        await until(lambda: len(entry.readers) == 2)
+        while read < 5 * MIB:
+            read += len((await anext(aiter(leaver))).data)
+        (other,) = entry.readers - {position}
+        await until(lambda: other.bytes > position.bytes)  # git's next bytes wait for the leaver
+        assert entry.state is State.SPILLING
         await leaver.aclose()  # type: ignore[attr-defined]  # it is a generator
-        rest = [part async for part in stayer]
-        assert sum(len(part.data) for part in rest) > 15 * MIB
-        assert (await third).data == await uncached()
+        assert (await stayer).data == await uncached()
 
 
 async def test_a_full_disk_is_no_reason_to_fail(

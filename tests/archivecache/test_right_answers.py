@@ -7,10 +7,11 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gitaly.git import Git
+from gitaly.git import Git, ObjectInfo, Objects, RepositoryPaths
 from tests.archivecache.conftest import MakePlace, Uncached, fill
 from tests.git.support import Bare, run_git
 from tests.services.repository.filling import commit_files
@@ -51,6 +52,35 @@ async def test_a_push_while_an_archive_is_made_is_in_the_next_one(
         assert list((await here.archive()).files) == ["p/c"]
         rest = [part async for part in first]
         assert sum(len(part.data) for part in rest) > 23 << 20
+
+
+class Interrupted:
+    """Objects of which something happens right after the first was looked up."""
+
+    def __init__(self, objects: Objects, happens: Callable[[], object]) -> None:
+        self._objects = objects
+        self._happens: Callable[[], object] | None = happens
+
+    def __getattr__(self, name: str) -> Any:  # whatever the real ones have
+        return getattr(self._objects, name)
+
+    async def info(self, repository: RepositoryPaths, revision: bytes) -> ObjectInfo | None:
+        found = await self._objects.info(repository, revision)
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens()
+        return found
+
+
+async def test_a_push_between_the_look_at_a_name_and_git_spoils_nothing(
+    place: MakePlace, bare: Bare, objects: Objects
+) -> None:
+    old = commit_files(bare, FILES)
+    pushes: Any = Interrupted(objects, lambda: commit_files(bare, {"c": b"3"}))
+    async with place(objects=pushes) as here:
+        assert list((await here.archive()).files) == ["p/a", "p/b"]
+        assert list((await here.archive()).files) == ["p/c"]
+        assert list((await here.archive(commit_id=old)).files) == ["p/a", "p/b"]
 
 
 async def test_a_commit_that_is_gone_is_not_served(place: MakePlace, bare: Bare) -> None:
