@@ -76,15 +76,16 @@ async def test_an_archive_beyond_the_budget_goes_straight_to_all(
 async def test_who_leaves_an_archive_that_goes_straight_through_does_not_stop_the_others(
     place: MakePlace, bare: Bare, uncached: Uncached
 ) -> None:
-    fill(bare, 16)
-    async with place(max_bytes=3 * MIB) as here:
+    fill(bare, 24)
+    # Git stops 8 MiB ahead of the first one, so that the second one still joins it.
+    async with place(max_bytes=12 * MIB, backpressure=True) as here:
         leaver = here.call()
         read = len((await anext(aiter(leaver))).data)
         (entry,) = here.shelf.index.everything()
         (position,) = entry.readers
         stayer = here.begin()
         await until(lambda: len(entry.readers) == 2)
-        while read < 5 * MIB:
+        while read < 14 * MIB:
             read += len((await anext(aiter(leaver))).data)
         (other,) = entry.readers - {position}
         await until(lambda: other.bytes > position.bytes)  # git's next bytes wait for the leaver
