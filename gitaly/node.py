@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
+from gitaly.archive_setup import archive_cache
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
@@ -70,6 +71,7 @@ from gitaly.serving import Serving
 from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
 from gitaly.storage import Blocking
+from gitaly.streamcache import StreamMetrics
 from gitaly.supervision.birth import Birth
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
@@ -143,11 +145,14 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     tell_health(upkeep.patrol, health)
     refusals = Refusals()
-    limiting = Limiting(config, registry, logger)
+    limiting, streams = Limiting(config, registry, logger), StreamMetrics(registry)
     cache = await stack.enter_async_context(
         make_pack_cache(
-            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, registry, logger
+            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, streams, logger
         )
+    )
+    archives = await stack.enter_async_context(
+        archive_cache(config, git, upkeep.blocking, streams, logger)
     )
     packs = PackObjects(upkeep.storages, git.formats, cache, logger)
     interception = PackInterception(
@@ -176,6 +181,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         packs=packs,
         interception=interception,
         lfs=lfs,
+        archives=archives,
         registry=registry,
         logger=logger,
     )
@@ -230,6 +236,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         reads=reads,
         interception=interception,
         cache=cache,
+        archives=archives,
         git=git,
         catfiles=catfiles,
     )

@@ -1,12 +1,11 @@
 """The pack-objects cache of a node, made from its configuration."""
 
-from prometheus_client import CollectorRegistry
-
-from gitaly.config import Config, PackObjectsCacheConfig
+from gitaly.config import CacheConfig, Config
 from gitaly.git import Git
 from gitaly.observe.log import Logger
-from gitaly.packcache import CacheMetrics, Limiter, PackCache, Policy, Shelf, Store
+from gitaly.packcache import PACKS, Limiter, PackCache, pack_metrics
 from gitaly.storage import Blocking
+from gitaly.streamcache import Policy, Shelf, Store, StreamMetrics
 
 
 def intercepts_packs(config: Config) -> bool:
@@ -14,7 +13,7 @@ def intercepts_packs(config: Config) -> bool:
     return config.pack_objects_cache.enabled or config.origin.gives("pack_objects_limiting")
 
 
-def policy_of(cache: PackObjectsCacheConfig) -> Policy:
+def policy_of(cache: CacheConfig) -> Policy:
     """What the operator wants to be kept."""
     return Policy(
         max_age_seconds=cache.max_age.total_seconds(),
@@ -30,14 +29,21 @@ def make_pack_cache(
     limiter: Limiter,
     blocking: Blocking,
     runtime_directory: str,
-    registry: CollectorRegistry,
+    streams: StreamMetrics,
     logger: Logger,
 ) -> PackCache:
     """To be entered; it keeps nothing where it is not enabled."""
-    wanted, shelf, metrics = config.pack_objects_cache, None, CacheMetrics(registry)
+    wanted, shelf, metrics = config.pack_objects_cache, None, pack_metrics(streams)
     if wanted.enabled:
         store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
-        shelf = Shelf(store, policy_of(wanted), blocking=blocking, metrics=metrics, logger=logger)
+        shelf = Shelf(
+            store,
+            policy_of(wanted),
+            kind=PACKS,
+            blocking=blocking,
+            metrics=metrics,
+            logger=logger,
+        )
     return PackCache(
         git,
         shelf=shelf,

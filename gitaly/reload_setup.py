@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gitaly.archivecache import ArchiveCache
 from gitaly.config import Config, ConfigError
 from gitaly.git import CatfilePool, Git
 from gitaly.hook_setup import PushDecisions
@@ -27,13 +28,9 @@ LIMITS: Final = (
     "adaptive_limiting.*",
     "load_shedder.enabled",
 )
-CACHE: Final = (
-    "pack_objects_cache.max_age",
-    "pack_objects_cache.min_occurrences",
-    "pack_objects_cache.backpressure",
-    "pack_objects_cache.max_bytes",
-    "pack_objects_cache.min_free_bytes",
-)
+CACHE_KEYS: Final = ("max_age", "min_occurrences", "backpressure", "max_bytes", "min_free_bytes")
+CACHE: Final = tuple(f"pack_objects_cache.{key}" for key in CACHE_KEYS)
+ARCHIVES: Final = tuple(f"archive_cache.{key}" for key in CACHE_KEYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +47,7 @@ class Parts:
     reads: RunningReads
     interception: PackInterception
     cache: PackCache
+    archives: ArchiveCache | None
     git: Git
     catfiles: CatfilePool
 
@@ -62,6 +60,7 @@ class Parts:
         yield Simple(keys=("gitlab.*", "tls.*"), adopt=self._adopt_lfs)
         yield Simple(keys=LIMITS, adopt=self._adopt_limits)
         yield Simple(keys=CACHE, adopt=self._adopt_cache)
+        yield Simple(keys=ARCHIVES, adopt=self._adopt_archives)
         yield Simple(keys=("git.config[].*",), adopt=self._adopt_git)
         yield Simple(
             keys=("git.catfile_cache_size",),
@@ -82,6 +81,11 @@ class Parts:
     def _adopt_cache(self, config: Config) -> None:
         cache = config.pack_objects_cache
         self.cache.adopt(policy_of(cache), cache.min_free_bytes)
+
+    def _adopt_archives(self, config: Config) -> None:
+        cache = config.archive_cache
+        if self.archives is not None:
+            self.archives.adopt(policy_of(cache), cache.min_free_bytes)
 
     def _adopt_git(self, config: Config) -> None:
         self.git.adopt([(setting.key, setting.value) for setting in config.git.config])

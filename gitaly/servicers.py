@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from gitaly.archivecache import ArchiveCache
 from gitaly.config import Config
 from gitaly.git import (
     CatfilePool,
@@ -73,6 +74,7 @@ class Means:
     packs: PackObjects
     interception: PackInterception
     lfs: LfsFilter | None
+    archives: ArchiveCache | None
     registry: CollectorRegistry
     logger: Logger
 
@@ -101,7 +103,7 @@ def _readers(means: Means, handles: Handles) -> Iterator[Any]:
     diffs = Diffs(git, attributes)
     yield AnalysisServicer(storages, objects)
     yield BlobServicer(storages, git, objects)
-    yield ArchiveServicer(storages, git, objects, means.lfs)
+    yield ArchiveServicer(storages, git, objects, means.lfs, means.archives)
     yield AttributesServicer(storages, git, objects, blocking)
     yield CommitServicer(
         storages,

@@ -20,7 +20,9 @@ ROOMS = [
     "hooks",
     "transactions",
     "storage",
+    "archivecache",
     "packcache",
+    "streamcache",
     "limits",
     "cgroups",
     "linguist",
@@ -30,6 +32,7 @@ ROOMS = [
 ]
 # One room, which knows everybody.
 COMPOSITION = {
+    "archive_setup",
     "hook_setup",
     "inspection",
     "limiting",

@@ -19,7 +19,6 @@ def _has_maintenance(config: Config) -> bool:
 
 INACTIVE: Final[Mapping[str, Callable[[Config], bool]]] = MappingProxyType(
     {
-        "archive_cache": lambda config: config.archive_cache.enabled,
         "backup": lambda config: config.origin.gives("backup"),
         "bundle_uri": lambda config: bool(config.bundle_uri.go_cloud_url),
         "daily_maintenance": _has_maintenance,

@@ -22,6 +22,7 @@ from gitaly.config.errors import Problem, found
 from gitaly.config.extensions import BackupConfig, OffloadingConfig, RaftConfig, TransactionsConfig
 from gitaly.config.go_text import quote
 from gitaly.config.resources import (
+    CacheConfig,
     CgroupsConfig,
     ConcurrencyConfig,
     LimitsConfig,
@@ -145,6 +146,12 @@ def cache_problems(cache: PackObjectsCacheConfig) -> Iterator[Problem]:
     if cache.enabled:
         yield from found(is_absolute(cache.dir), "dir")
         yield from found(at_least(cache.max_age, NO_TIME), "max_age")
+        yield from archive_cache_problems(cache)
+
+
+def archive_cache_problems(cache: CacheConfig) -> Iterator[Problem]:
+    """Of the keys that are ours. The others are Gitaly's, which looks at none of them."""
+    if cache.enabled:
         yield from found(at_least(cache.max_bytes, 0), "max_bytes")
         yield from found(at_least(cache.min_free_bytes, 0), "min_free_bytes")
 

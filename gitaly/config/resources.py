@@ -155,6 +155,8 @@ class CacheConfig(Section):
     max_age: timedelta = timedelta(0)
     min_occurrences: int = 0
     backpressure: bool = False
+    max_bytes: int = 0  # ours; of all files together; 0: no limit
+    min_free_bytes: int = 0  # ours; left to others; 0: a twentieth of the disk, at most 1 GiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,5 +165,3 @@ class PackObjectsCacheConfig(CacheConfig):
 
     min_occurrences: int = 1
     backpressure: bool = True
-    max_bytes: int = 0  # ours; of all files together; 0: no limit
-    min_free_bytes: int = 0  # ours; left to others; 0: a twentieth of the disk, at most 1 GiB

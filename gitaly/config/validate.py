@@ -39,6 +39,7 @@ def _groups(config: Config) -> Iterator[tuple[tuple[str, ...], Iterable[Problem]
     yield ("cgroups",), resource_rules.cgroups_problems(config.cgroups)
     yield ("concurrency",), resource_rules.concurrency_problems(config.concurrency)
     yield ("pack_objects_cache",), resource_rules.cache_problems(config.pack_objects_cache)
+    yield ("archive_cache",), resource_rules.archive_cache_problems(config.archive_cache)
     yield (
         ("pack_objects_limiting",),
         resource_rules.pack_objects_limiting_problems(config.pack_objects_limiting),

@@ -3,7 +3,13 @@
 from gitaly.git.account import ACCOUNT, Account, current_account
 from gitaly.git.all_objects import all_objects
 from gitaly.git.alternates import alternates_of, named_alternates
-from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
+from gitaly.git.archive import (
+    Archive,
+    ArchiveFormat,
+    archive_options,
+    archive_pieces,
+    check_archive,
+)
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
 from gitaly.git.catfile_pool import CatfilePool
@@ -169,6 +175,7 @@ __all__ = [
     "all_objects",
     "alternates_of",
     "answers",
+    "archive_options",
     "archive_pieces",
     "bundle",
     "check_archive",

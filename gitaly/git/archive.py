@@ -11,6 +11,7 @@ from gitaly.errors import FailedPrecondition, Internal
 from gitaly.git.command import Git, GitFailed
 from gitaly.git.default_config import EMPTY_TREE
 from gitaly.git.format import Format
+from gitaly.git.invocation import Options
 from gitaly.git.objects import Objects
 from gitaly.git.output import output_pieces
 from gitaly.git.paths import RepositoryPaths
@@ -75,17 +76,7 @@ async def archive_pieces(
     git: Git, repository: RepositoryPaths, archive: Archive
 ) -> AsyncGenerator[bytes, None]:
     """The archive. Raises GitFailed, perhaps after some of it."""
-    treeish, pathspecs = _selection(archive)
-    compression = _COMPRESSION.get(archive.format)
-    async with git.run(
-        "archive",
-        repository=repository,
-        flags=[("--format", archive.format.value), ("--prefix", f"{archive.prefix}/")],
-        args=[treeish],
-        after_separator=pathspecs,
-        config=[*archive.config, *([compression] if compression else [])],
-        env=archive.env,
-    ) as child:
+    async with git.run("archive", **archive_options(repository, archive)) as child:
         assert child.stdout is not None
         async with aclosing(output_pieces(child.stdout)) as pieces:
             async for piece in pieces:
@@ -93,6 +84,20 @@ async def archive_pieces(
         how = await child.wait()
     if not how:
         raise GitFailed(how, child.error_text)
+
+
+def archive_options(repository: RepositoryPaths, archive: Archive) -> Options:
+    """How `git archive` is told what to make."""
+    treeish, pathspecs = _selection(archive)
+    compression = _COMPRESSION.get(archive.format)
+    return Options(
+        repository=repository,
+        flags=[("--format", archive.format.value), ("--prefix", f"{archive.prefix}/")],
+        args=[treeish],
+        after_separator=pathspecs,
+        config=[*archive.config, *([compression] if compression else [])],
+        env=archive.env,
+    )
 
 
 def _selection(archive: Archive) -> tuple[bytes, list[bytes]]:

@@ -76,6 +76,11 @@ class Git:
         self._invocations.adopt(admin_config)
 
     @property
+    def admin_config(self) -> Sequence[str]:
+        """The operator's configuration, "key=value", as the next git gets it."""
+        return self._invocations.admin_config
+
+    @property
     def formats(self) -> Formats:
         """Object formats and reference backends of repositories."""
         return self._invocations.formats

@@ -99,6 +99,11 @@ class Invocations:
         """Another configuration of the operator's, for each git that is built from now on."""
         self._admin = list(_config_flags(admin_config))
 
+    @property
+    def admin_config(self) -> Sequence[str]:
+        """The operator's configuration: "key=value" of each."""
+        return self._admin[1::2]
+
     def build(self, subcommand: str, options: Options) -> Invocation:
         """Check and join everything. Raises InvalidArgument, InvalidRequest, HooksUndecided."""
         repository = options.get("repository")

@@ -1,24 +1,17 @@
 """The pack-objects cache: a pack that many ask for is computed once."""
 
-from gitaly.packcache.cache import PackCache, Served
+from gitaly.packcache.cache import PACKS, PREFIX, PackCache, pack_metrics, statistics_of
 from gitaly.packcache.command import PackCommand, parse
-from gitaly.packcache.index import Policy
-from gitaly.packcache.metrics import CacheMetrics
-from gitaly.packcache.reader import Limiter, PackRequest, Reader, Report
-from gitaly.packcache.shelf import Shelf
-from gitaly.packcache.store import Store
+from gitaly.packcache.request import Limiter, PackRequest
 
 __all__ = [
-    "CacheMetrics",
+    "PACKS",
+    "PREFIX",
     "Limiter",
     "PackCache",
     "PackCommand",
     "PackRequest",
-    "Policy",
-    "Reader",
-    "Report",
-    "Served",
-    "Shelf",
-    "Store",
+    "pack_metrics",
     "parse",
+    "statistics_of",
 ]

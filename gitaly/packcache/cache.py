@@ -1,56 +1,40 @@
-"""Packs for upload-pack: computed once, given to all who want the same.
+"""Packs for upload-pack: computed once, given to all who want the same."""
 
-Identical requests that come together share one git, from the first one on; its pack is kept for
-those who come later, as far as the policy and the disk allow. A fetch never fails because of the
-cache: what cannot be kept is handed straight through.
-"""
-
-import asyncio
-import errno
-import os
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from gitaly.errors import Cancelled, ResourceExhausted
-from gitaly.git import Git, StoppedByLimit
+from gitaly.git import Git
 from gitaly.observe.log import Logger
-from gitaly.observe.snapshot import MOST_PRODUCTIONS, CacheState, ProductionState, bounded
-from gitaly.packcache.entry import Entry, Position, State
-from gitaly.packcache.index import Policy
+from gitaly.observe.snapshot import CacheState
+from gitaly.packcache.job import PackJob
 from gitaly.packcache.key import key_of
-from gitaly.packcache.metrics import CacheMetrics, count_of
-from gitaly.packcache.production import PREFIX, Production
-from gitaly.packcache.reader import Blocking, CacheTrouble, Limiter, PackRequest, Reader
-from gitaly.packcache.shelf import Shelf
-from gitaly.packcache.store import is_still
-from gitaly.tasks import background
+from gitaly.packcache.request import Limiter, PackRequest
+from gitaly.streamcache import (
+    Blocking,
+    CacheMetrics,
+    Kind,
+    Policy,
+    Reader,
+    Served,
+    Shelf,
+    StreamCache,
+    StreamMetrics,
+)
 
-ATTEMPTS: Final = 3  # to get a pack, where the cache's trouble or another client's limit is why
+PREFIX: Final = "pack objects hook"
+PACKS: Final = Kind(
+    name="pack_objects",
+    cache="pack-objects cache",
+    thing="pack",
+    a_thing="a pack",
+    program="git pack-objects",
+    error_prefix=PREFIX,
+)
 
 
-@dataclass(slots=True, kw_only=True)
-class Served:
-    """What became of one request, for the log."""
-
-    key: str = ""  # empty: not one that can be kept
-    is_hit: bool = False
-    is_joined: bool = False  # a hit on a pack that git was still computing
-    served_bytes: int = 0
-    generated_bytes: int | None = None  # None: it did not generate
-    statistics: str = ""  # git's line "Total …"
-    unkept: str = ""  # why its pack was not kept
-    fields: Mapping[str, int] = field(default_factory=dict)  # what git tells of its work
-    position: Position | None = None  # while it is being served
-    received_bytes: int = 0  # of the request
-
-    @property
-    def sent_bytes(self) -> int:
-        """To the client, so far."""
-        position = self.position
-        moving = position.bytes + position.messages if position is not None else 0
-        return self.served_bytes + moving
+def pack_metrics(streams: StreamMetrics) -> CacheMetrics:
+    """What is counted of packs; also where none is kept."""
+    return CacheMetrics(PACKS, streams, more_reasons=["off"], is_moved_by_kernel=True)
 
 
 class PackCache:
@@ -68,57 +52,28 @@ class PackCache:
         logger: Logger,
     ) -> None:
         self._git = git
-        self._trace_directory = trace_directory
-        self._logger = logger
-        self._shelf = shelf
         self._limiter = limiter
         self._blocking = blocking
-        self._metrics = metrics
-        self._productions: dict[Entry, tuple[Production, asyncio.Task[None]]] = {}
+        self._trace_directory = trace_directory
+        self._streams = StreamCache(
+            PACKS, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger
+        )
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if self._shelf is not None:
-            await self._shelf.open()
+        await self._stack.enter_async_context(self._streams)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [task for _, task in self._productions.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        if self._shelf is not None:
-            await self._shelf.close()
+        await self._stack.aclose()
 
     def adopt(self, policy: Policy, min_free_bytes: int) -> None:
         """Keep packs by another policy from now on; nothing, where the cache is off."""
-        if self._shelf is not None:
-            self._shelf.adopt(policy, min_free_bytes)
+        self._streams.adopt(policy, min_free_bytes)
 
     def state(self) -> CacheState:
         """What it has and does, for any thread."""
-        metrics, shelf = self._metrics, self._shelf
-        productions = list(self._productions.copy())
-        return CacheState(
-            is_enabled=shelf is not None,
-            directory=shelf.directory if shelf is not None else "",
-            entries=len(shelf.index) if shelf is not None else 0,
-            used_bytes=shelf.index.total_bytes if shelf is not None else 0,
-            budget_bytes=shelf.policy.max_bytes if shelf is not None else 0,
-            hits=count_of(metrics.hits),
-            misses=count_of(metrics.misses),
-            joined=count_of(metrics.joined),
-            productions=tuple(
-                ProductionState(
-                    repository=bounded(entry.repository),
-                    state=entry.state.value,
-                    produced_bytes=entry.produced,
-                    readers=len(entry.readers),
-                )
-                for entry in productions[:MOST_PRODUCTIONS]
-            ),
-            productions_total=len(productions),
-        )
+        return self._streams.state()
 
     async def serve(self, request: PackRequest, reader: Reader, served: Served) -> None:
         """Give a reader its pack; `served` tells about it also if this fails.
@@ -126,192 +81,28 @@ class PackCache:
         Raises Cancelled if the reader is gone, ResourceExhausted or another error of the limiter,
         Internal if git fails, StoppedByLimit if the kernel stopped it for want of memory.
         """
-        key = await self._key(request)
-        served.key = key or ""
+
+        def job() -> PackJob:
+            return PackJob(
+                request,
+                git=self._git,
+                limiter=self._limiter,
+                blocking=self._blocking,
+                trace_directory=self._trace_directory,
+            )
+
+        key = None
+        if self._streams.is_on:
+            key = await self._blocking.run(
+                key_of, request.repository, request.object_format, request.command, request.stdin
+            )
         repository = f"{request.repository.storage_name}/{request.repository.relative_path}"
-        for attempt in range(1, ATTEMPTS + 1):
-            entry, is_new = self._entry(key if attempt < ATTEMPTS else None, repository)
-            position = served.position = entry.join(reader, is_owner=is_new)
-            if is_new:
-                self._start(entry, request)
-            served.is_hit = not is_new
-            served.is_joined = not is_new and entry.state is State.FILLING
-            try:
-                await self._follow(position, served)
-                break
-            except (CacheTrouble, ResourceExhausted) as error:
-                # Somebody else's limit, or the cache: neither is this reader's fault.
-                # But a memory limit stops whoever wants this pack.
-                is_own = is_new and isinstance(error, ResourceExhausted)
-                is_own = is_own or isinstance(error, StoppedByLimit)
-                if position.bytes or position.messages or is_own or attempt == ATTEMPTS:
-                    raise
-            finally:
-                self._leave(position, served)
-        (self._metrics.hits if served.is_hit else self._metrics.misses).inc()
-        if served.is_joined:
-            self._metrics.joined.inc()
-
-    async def _key(self, request: PackRequest) -> str | None:
-        if self._shelf is None:
-            return None
-        return await self._blocking.run(
-            key_of, request.repository, request.object_format, request.command, request.stdin
-        )
-
-    def _entry(self, key: str | None, repository: str) -> tuple[Entry, bool]:
-        if self._shelf is None or key is None:
-            return Entry.own(repository), True
-        return self._shelf.lookup(key, repository)
-
-    def _start(self, entry: Entry, request: PackRequest) -> None:
-        production = Production(
-            entry,
-            request,
-            git=self._git,
-            shelf=self._shelf,
-            limiter=self._limiter,
-            blocking=self._blocking,
-            metrics=self._metrics,
-            trace_directory=self._trace_directory,
-            logger=self._logger,
-        )
-        task = asyncio.get_running_loop().create_task(production.run())
-        self._productions[entry] = production, task
-        task.add_done_callback(lambda _: self._productions.pop(entry, None))
-
-    def _leave(self, position: Position, served: Served) -> None:
-        entry, served.position = position.entry, None
-        served.served_bytes += position.bytes + position.messages
-        self._metrics.served.inc(position.bytes + position.messages)
-        if not position.is_owner:
-            entry.storm_bytes += position.bytes
-            self._metrics.saved.inc(position.bytes)
-        entry.leave(position)
-        running = self._productions.get(entry)
-        if entry.readers:
-            return
-        if running is not None and entry.state not in (State.COMPLETE, State.ENDED):
-            if self._shelf is not None:
-                self._shelf.index.drop(entry)  # nobody may join what is about to fail
-            running[1].cancel()
-        elif self._shelf is not None and entry.key:
-            self._shelf.settle(entry)
-
-    async def _follow(self, position: Position, served: Served) -> None:
-        """Hand on what there is, as it comes, to the end."""
-        entry, reader = position.entry, position.reader
-        async with AsyncExitStack() as stack:
-            waiting = _Waiting(entry, reader, stack)
-            copying = _Copying(self._shelf, self._metrics, position, stack)
-            while True:
-                if position.messages < len(entry.messages):
-                    text = bytes(entry.messages[position.messages :])
-                    position.messages += len(text)
-                    await reader.write_stderr(text)
-                elif position.is_lost:
-                    raise Cancelled(f"{PREFIX}: the reader is gone")
-                elif entry.error is not None:
-                    raise entry.error.with_traceback(None)
-                elif position.bytes < entry.size:
-                    await copying.go_on()
-                elif entry.is_over:
-                    break
-                else:
-                    await waiting.for_change()
-            copying.check()
-            if position.is_owner:
-                self._describe(entry, served)
-
-    def _describe(self, entry: Entry, served: Served) -> None:
-        served.generated_bytes = entry.produced + len(entry.messages)
-        served.statistics = _statistics(bytes(entry.messages))
-        served.unkept = entry.unkept
-        served.fields = entry.statistics
+        await self._streams.serve(key, job, repository, reader, served)
 
 
-class _Waiting:
-    """Waits for news of an entry, or for the end of its reader."""
-
-    def __init__(self, entry: Entry, reader: Reader, stack: AsyncExitStack) -> None:
-        self._entry = entry
-        self._reader = reader
-        self._stack = stack
-        self._gone: asyncio.Future[Any] | None = None
-
-    async def for_change(self) -> None:
-        """Raises Cancelled if the reader is gone."""
-        change = self._entry.changed()
-        gone = self._gone or await self._watch()
-        try:
-            await asyncio.wait([change, gone], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._entry.forget(change)
-        if gone.done():
-            raise Cancelled(f"{PREFIX}: the reader is gone")
-
-    async def _watch(self) -> asyncio.Future[Any]:
-        watching: asyncio.Future[Any] = await self._stack.enter_async_context(
-            background(self._reader.gone.wait())
-        )
-        self._gone = watching
-        return watching
-
-
-class _Copying:
-    """Lets a reader copy from the file of its entry."""
-
-    def __init__(
-        self, shelf: Shelf | None, metrics: CacheMetrics, position: Position, stack: AsyncExitStack
-    ) -> None:
-        self._shelf = shelf
-        self._metrics = metrics
-        self._position = position
-        self._stack = stack
-        self._file = -1
-
-    async def go_on(self) -> None:
-        """Copy what there is. Raises Cancelled, CacheTrouble."""
-        position, entry = self._position, self._position.entry
-        if self._file < 0:
-            await self._open()
-        end = entry.size
-        report = await position.reader.copy(position.bytes, end)
-        self._metrics.copied.inc(report.moved)
-        whole = position.bytes + report.moved == end
-        entry.advance(position, report.moved)
-        if report.error == errno.EPIPE:
-            raise Cancelled(f"{PREFIX}: the reader is gone")
-        if not whole:
-            self._distrust(os.strerror(report.error) if report.error else "it is too short")
-
-    async def _open(self) -> None:
-        assert self._shelf is not None
-        try:
-            self._file = await self._shelf.open_file(self._position.entry)
-        except OSError as error:
-            raise CacheTrouble(f"{PREFIX}: the cached pack cannot be opened") from error
-        self._stack.callback(os.close, self._file)
-        await self._position.reader.use_file(self._file)
-
-    def check(self) -> None:
-        """At the end: nobody has touched the file meanwhile. Raises CacheTrouble."""
-        identity = self._position.entry.identity
-        if self._file >= 0 and identity is not None and not is_still(self._file, identity):
-            self._distrust("it was changed while it was read")
-
-    def _distrust(self, why: str) -> None:
-        assert self._shelf is not None
-        entry = self._position.entry
-        self._shelf.mistrust(entry, why)
-        error = CacheTrouble(f"{PREFIX}: the cached pack is damaged")
-        if not entry.is_over:
-            entry.fail(error)
-        raise error
-
-
-def _statistics(messages: bytes) -> str:
-    for line in messages.replace(b"\r", b"\n").split(b"\n"):
+def statistics_of(said: bytes) -> str:
+    """Git's line "Total …"; empty: it has not said one."""
+    for line in said.replace(b"\r", b"\n").split(b"\n"):
         if line.startswith(b"Total "):
             return line.decode(errors="replace")
     return ""

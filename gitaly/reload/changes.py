@@ -66,6 +66,8 @@ def _switched(running: Config, wanted: Config) -> Iterator[str]:
     a whole, for the defaults of their other keys depend on it."""
     if running.pack_objects_cache.enabled != wanted.pack_objects_cache.enabled:
         yield "pack_objects_cache"
+    if running.archive_cache.enabled != wanted.archive_cache.enabled:
+        yield "archive_cache"
     if running.is_standalone != wanted.is_standalone:
         yield "gitlab"
 

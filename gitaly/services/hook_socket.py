@@ -37,7 +37,7 @@ async def hook_socket(address: str) -> AsyncIterator[socket.socket]:
 
 
 class SocketReader:
-    """A reader behind such a socket. It satisfies `packcache.Reader`."""
+    """A reader behind such a socket. It satisfies `streamcache.Reader`."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.gone = asyncio.Event()

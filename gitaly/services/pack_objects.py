@@ -13,12 +13,12 @@ from gitaly.errors import Internal, prefixed
 from gitaly.git import Formats, StoppedByLimit
 from gitaly.hooks import HookRun, Outfit, Payload, Requested, UserDetails
 from gitaly.observe.log import Logger
-from gitaly.packcache import PackCache, PackRequest, Reader, Served, parse
-from gitaly.packcache.production import PREFIX
+from gitaly.packcache import PREFIX, PackCache, PackRequest, parse, statistics_of
 from gitaly.rpc import Call
 from gitaly.services.hook_socket import SocketReader, hook_socket
 from gitaly.services.running_fetches import RunningFetches
 from gitaly.storage import Storages
+from gitaly.streamcache import Reader, Served
 
 RPC: Final = "PackObjectsHookWithSidechannel"
 SOCKET_KEY: Final = "gitaly-sidechannel-socket"
@@ -117,8 +117,9 @@ class PackObjects:
             fields["pack_objects_cache.joined"] = "true"
         if served.unkept:
             fields["pack_objects_cache.unkept"] = served.unkept
-        if served.statistics:
-            fields["pack_objects.compression_statistics"] = served.statistics
+        statistics = statistics_of(served.said)
+        if statistics:
+            fields["pack_objects.compression_statistics"] = statistics
         known = {"cache_key": served.key, "correlation_id": call.correlation_id}
         if served.generated_bytes is not None:
             fields["pack_objects_cache.generated_bytes"] = served.generated_bytes

@@ -92,9 +92,9 @@ def test_a_missing_storage_stops_the_start_and_is_named(tmp_path: Path) -> None:
 
 
 def test_features_that_are_not_built_yet_are_named_in_one_line(tmp_path: Path) -> None:
-    more = '[bundle_uri]\ngo_cloud_url = "x"\n[archive_cache]\nenabled = true\n'
+    more = '[bundle_uri]\ngo_cloud_url = "x"\n[offloading]\nenabled = true\n'
     lines, _ = started(configuration(tmp_path, more))
-    assert "configured but not active: archive_cache, bundle_uri" in messages(lines)
+    assert "configured but not active: bundle_uri, offloading" in messages(lines)
 
 
 def test_a_signing_key_that_cannot_be_read_is_told_and_stops_nothing(tmp_path: Path) -> None:

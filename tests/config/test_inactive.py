@@ -12,7 +12,6 @@ def test_a_plain_node_leaves_nothing_out() -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("[archive_cache]\nenabled = true", "archive_cache"),
         ('[backup]\ngo_cloud_url = "gs://x"', "backup"),
         ('[bundle_uri]\ngo_cloud_url = "gs://x"', "bundle_uri"),
         ('[daily_maintenance]\nduration = "1h"\nstorages = ["default"]', "daily_maintenance"),
@@ -38,7 +37,7 @@ def test_a_single_key_can_be_named_too() -> None:
     "text",
     [
         "[daily_maintenance]\ndisabled = true",
-        "[archive_cache]\nenabled = false\nmin_occurrences = 5",
+        "[archive_cache]\nenabled = true\nmin_occurrences = 5",
         "[raft]\nenabled = false",
         '[cgroups]\nmountpoint = "/sys/fs/cgroup"',
         "[git]\n[hooks]\n[backup]\n[pack_objects_limiting]\n",

@@ -261,6 +261,14 @@ def test_storages_must_not_nest_and_neighbours_do_not(good: str, tmp_path: Path)
         ),
         ('[pack_objects_cache]\ndir = "x"\nmax_age = "-1s"', []),
         ('[archive_cache]\nenabled = true\ndir = "x"\nmax_age = "-1s"', []),
+        ("[archive_cache]\nmax_bytes = -1", []),
+        (
+            "[archive_cache]\nenabled = true\nmax_bytes = -1\nmin_free_bytes = -2",
+            [
+                "archive_cache.max_bytes: not in range: -1 is not greater than or equal to 0",
+                "archive_cache.min_free_bytes: not in range: -2 is not greater than or equal to 0",
+            ],
+        ),
         (
             '[backup]\ngo_cloud_url = ":a"\nwal_backup_go_cloud_url = "%zz"',
             [

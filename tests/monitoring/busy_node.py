@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 
-from gitaly._pb.repository_pb2 import CreateRepositoryRequest
+from gitaly._pb.repository_pb2 import CreateRepositoryRequest, GetArchiveRequest
 from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest, PostUploadPackWithSidechannelRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadPackWithSidechannelRequest
@@ -45,6 +45,9 @@ secret = "s"
 enabled = true
 dir = "{directory}/cache"
 min_occurrences = 0
+[archive_cache]
+enabled = true
+dir = "{directory}/archives"
 [pack_objects_limiting]
 max_concurrency = 20
 [load_shedder]
@@ -75,6 +78,9 @@ class Busy:
     async def work(self) -> None:
         """A little of everything."""
         await asyncio.to_thread(self._create_repository)
+        archive = GetArchiveRequest(repository=A, commit_id=self.node.commit)
+        answer = await self.node.ask("GetArchive", archive)
+        assert answer.code == "OK", answer.status
         said = lines(f"want {self.node.commit} ofs-delta", "", "done")
         for _ in range(2):
             over_ssh = SSHUploadPackWithSidechannelRequest(repository=A)

@@ -20,18 +20,9 @@ from gitaly.errors import Cancelled
 from gitaly.git import Git, PipeReader
 from gitaly.hooks import Report
 from gitaly.observe.log import make_logger
-from gitaly.packcache import (
-    CacheMetrics,
-    Limiter,
-    PackCache,
-    PackCommand,
-    PackRequest,
-    Policy,
-    Served,
-    Shelf,
-    Store,
-)
+from gitaly.packcache import PACKS, Limiter, PackCache, PackCommand, PackRequest, pack_metrics
 from gitaly.storage import Blocking
+from gitaly.streamcache import Policy, Served, Shelf, Store, StreamMetrics
 from tests.git.conftest import git, processes, registry
 from tests.git.support import Bare, bare, children_of, run_git
 
@@ -205,7 +196,7 @@ def place(tmp_path: Path, git: Git, registry: CollectorRegistry) -> MakePlace:
         log, clock = io.BytesIO(), Clock()
         logger = make_logger(log, format="json")
         mine = CollectorRegistry()
-        metrics = CacheMetrics(mine)
+        metrics = pack_metrics(StreamMetrics(mine))
         blocking = Blocking()
         chosen = directory or Path(tempfile.mkdtemp(dir=tmp_path)) / "cache"
         store = Store(str(chosen), min_free_bytes=min_free_bytes)
@@ -215,6 +206,7 @@ def place(tmp_path: Path, git: Git, registry: CollectorRegistry) -> MakePlace:
             shelf = Shelf(
                 store,
                 Policy(**settings),
+                kind=PACKS,
                 blocking=blocking,
                 metrics=metrics,
                 logger=logger,

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from gitaly.errors import Cancelled, Internal, ResourceExhausted
 from gitaly.limits import Limiter, LimitMetrics, MethodLimits, PackObjectsLimiter, Rule
-from gitaly.packcache import PackCommand
+from gitaly.packcache import PackCommand, statistics_of
 from tests.git.support import bare
 from tests.packcache.conftest import FLAGS, MIB, MakePlace, Place, fill, objects_of
 from tests.transport.wires import until
@@ -82,7 +82,7 @@ async def test_progress_is_for_later_readers_too(place: MakePlace) -> None:
         assert first.reader.said == second.reader.said == third.reader.said
         assert b"Total 3 (delta 0)" in first.reader.said
         owner = second if first.served.is_hit else first
-        assert owner.served.statistics.startswith("Total 3 (delta 0)")
+        assert statistics_of(owner.served.said).startswith("Total 3 (delta 0)")
         assert first.served.served_bytes == len(first.reader.pack) + len(first.reader.said)
 
 

@@ -1,6 +1,6 @@
 """A cache whose policy changes while it holds packs."""
 
-from gitaly.packcache import Policy
+from gitaly.streamcache import Policy
 from tests.packcache.conftest import MIB, MakePlace, fill
 from tests.transport.wires import until
 

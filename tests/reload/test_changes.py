@@ -6,7 +6,6 @@ from gitaly.config import Config, load_text
 from gitaly.reload.changes import attainable, changed_keys, is_among, matching
 
 RPC = '[[concurrency]]\nrpc = "/gitaly.RefService/ListRefs"\nmax_concurrency = '
-CACHE = "[pack_objects_cache]\nenabled = true\n"
 
 
 def changed(old: str, new: str) -> list[str]:
@@ -62,10 +61,12 @@ def test_an_array_of_tables_is_had_as_a_whole_or_not_at_all() -> None:
     assert len(had(f"{RPC}1", f"{RPC}1\n{RPC}2", "concurrency[].rpc").concurrency) == 1
 
 
-def test_a_cache_that_is_switched_off_keeps_its_age_until_the_restart() -> None:
+@pytest.mark.parametrize("name", ["pack_objects_cache", "archive_cache"])
+def test_a_cache_that_is_switched_off_keeps_its_age_until_the_restart(name: str) -> None:
     """Where it is off the age has no default, and 0 would mean that everything is too old."""
-    found = had(CACHE, "[pack_objects_cache]\nenabled = false\n", "pack_objects_cache.max_age")
-    assert found.pack_objects_cache == load_text(CACHE).pack_objects_cache
+    on = f"[{name}]\nenabled = true\n"
+    found = had(on, f"[{name}]\nenabled = false\n", f"{name}.max_age")
+    assert getattr(found, name) == getattr(load_text(on), name)
 
 
 def test_a_node_that_gets_a_gitlab_stays_standalone_until_the_restart() -> None:

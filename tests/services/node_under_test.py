@@ -253,7 +253,7 @@ class Stream:
 
 
 def service_of(method: str) -> str:
-    if method.endswith("CustomHooks"):
+    if method.endswith("CustomHooks") or method == "GetArchive":
         return "RepositoryService"
     if method.endswith("Hook"):
         return "HookService"

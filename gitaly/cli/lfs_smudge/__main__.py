@@ -29,6 +29,8 @@ def smudged(source: Source, data: bytes) -> Iterator[bytes]:
         _complain(f"LFS object {object_id}: {error}")
         yield refusal()
         return
+    if object_id is not None and pieces is None:
+        _complain(f"LFS object {object_id}: GitLab does not give it")
     yield beginning()
     is_whole = True
     try:
@@ -41,7 +43,8 @@ def smudged(source: Source, data: bytes) -> Iterator[bytes]:
 
 
 def _complain(problem: str) -> None:
-    """To git's standard error, which ends up in the node's log."""
+    """To git's standard error: for the node's log, and its cache of archives, which does not
+    keep what git or this program complains of."""
     sys.stderr.write(f"gitaly-lfs-smudge: {problem}\n")
     sys.stderr.flush()
 

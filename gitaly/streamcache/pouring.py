@@ -4,7 +4,7 @@ import os
 import time
 from typing import Final
 
-from gitaly.packcache.store import Changed
+from gitaly.streamcache.store import Changed
 
 MOST_BYTES: Final = 1 << 20  # of one splice: what a pipe holds
 ENOUGH_BYTES: Final = 512 * 1024

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gitaly.packcache import Store
-from gitaly.packcache.entry import Entry, State
-from gitaly.packcache.store import Changed, identity_of, is_still
+from gitaly.streamcache import Store
+from gitaly.streamcache.entry import Entry, State
+from gitaly.streamcache.store import Changed, identity_of, is_still
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_an_open_file_stays_what_it_is_without_its_name(store: Store) -> None:
 def test_a_start_removes_what_a_killed_process_has_left(tmp_path: Path) -> None:
     script = (
         "import os, sys, time\n"
-        "from gitaly.packcache import Store\n"
+        "from gitaly.streamcache import Store\n"
         "store = Store(sys.argv[1], min_free_bytes=1)\n"
         "store.open()\n"
         "for _ in range(3): store.create()\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gitaly.packcache.entry import Entry, FileIdentity, State
-from gitaly.packcache.index import Index, Occurrences, Policy
+from gitaly.streamcache.entry import Entry, FileIdentity, State
+from gitaly.streamcache.index import Index, Occurrences, Policy
 from tests.packcache.conftest import Reader
 
 IDENTITY = FileIdentity(1, 2, 3, 4, 5)

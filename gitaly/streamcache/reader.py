@@ -1,15 +1,11 @@
-"""Who wants a pack, as far as the cache cares; and what the cache needs of others."""
+"""Who wants what a cache keeps, as far as the cache cares; and what it needs of others."""
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
 from gitaly.errors import Internal
-from gitaly.git import PipeReader, RepositoryPaths
-from gitaly.limits import Turn
-from gitaly.packcache.command import PackCommand
+from gitaly.git import PipeReader
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,7 +30,7 @@ class Report(Protocol):
 
 
 class Reader(Protocol):
-    """An upload-pack that waits for its pack. All methods raise Cancelled if it is gone."""
+    """Somebody who waits for an entry's bytes. All methods raise Cancelled if it is gone."""
 
     @property
     def gone(self) -> asyncio.Event:
@@ -54,33 +50,11 @@ class Reader(Protocol):
         ...
 
     async def write_stdout(self, data: bytes) -> Report:
-        """Give it a part of the pack; back when it has it."""
+        """Give it a part of what git writes; back when it has it."""
         ...
 
     async def write_stderr(self, data: bytes) -> None:
         """Give it what git says."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackRequest:
-    """What a reader wants."""
-
-    repository: RepositoryPaths
-    object_format: str
-    command: PackCommand
-    stdin: bytes
-    remote_ip: str = ""
-    has_username: bool = True
-
-
-class Limiter(Protocol):
-    """Who may compute packs. What is served from the cache is not asked about."""
-
-    def slot(
-        self, remote_ip: str, *, has_username: bool
-    ) -> AbstractAsyncContextManager[Turn | None]:
-        """A place for the length of the block; waits for it. Raises NodeError if there is none."""
         ...
 
 

@@ -1,10 +1,10 @@
-"""Which packs there are, how long, and how much room they may take. Decides; touches no file."""
+"""Which entries there are, how long, and how much room they may take. Decides; touches no file."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitaly.packcache.entry import Entry, State
+from gitaly.streamcache.entry import Entry, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The life of one pack, from the request that wants it first to its removal. No I/O.
+"""The life of one entry, from the request that wants it first to its removal. No I/O.
 
 FILLING ──► COMPLETE ──► (dropped)        git writes, and readers follow; then it is whole
    │ └────► FAILED                        git failed: each reader gets the error, once
@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from gitaly.errors import NodeError
-from gitaly.packcache.reader import Reader
+from gitaly.streamcache.reader import Reader
 
 MOST_MESSAGES_BYTES: Final = 256 * 1024  # of git's progress that is kept for later readers
 
@@ -34,7 +34,7 @@ class Position:
     reader: Reader
     is_owner: bool  # it came first, and git runs on its behalf
     is_lost: bool = False  # it could not be given what it needs next
-    bytes: int = 0  # of the pack
+    bytes: int = 0  # of what git writes
     messages: int = 0  # bytes of git's progress
 
 
@@ -51,7 +51,7 @@ class FileIdentity:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Entry:
-    """One pack."""
+    """What one git writes, kept or not."""
 
     key: str  # empty: nobody else may have it
     repository: str  # "<storage>/<relative path>", for the log
@@ -140,7 +140,7 @@ class Entry:
         self.notify()
 
     def fail(self, error: NodeError) -> None:
-        """There will be no whole pack."""
+        """It will not become whole."""
         if not self.is_over:
             self.state, self.error = State.FAILED, error
             self.notify()

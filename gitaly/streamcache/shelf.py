@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 from gitaly.observe.log import Logger
-from gitaly.packcache.entry import Entry, State
-from gitaly.packcache.index import Index, Policy
-from gitaly.packcache.metrics import CacheMetrics
-from gitaly.packcache.reader import Blocking
-from gitaly.packcache.store import Store
+from gitaly.streamcache.entry import Entry, State
+from gitaly.streamcache.index import Index, Policy
+from gitaly.streamcache.kind import Kind
+from gitaly.streamcache.metrics import CacheMetrics
+from gitaly.streamcache.reader import Blocking
+from gitaly.streamcache.store import Store
 
 SWEEP_SECONDS: Final = 60.0
 PLENTY_BYTES: Final = 256 << 20  # of the budget: more than many that write at once add unseen
@@ -29,6 +30,7 @@ class Shelf:
         store: Store,
         policy: Policy,
         *,
+        kind: Kind,
         blocking: Blocking,
         metrics: CacheMetrics,
         logger: Logger,
@@ -36,6 +38,7 @@ class Shelf:
     ) -> None:
         self.policy = policy
         self.index = Index(policy)
+        self._kind = kind
         self._store = store
         self._blocking = blocking
         self._metrics = metrics
@@ -56,11 +59,13 @@ class Shelf:
         return self._store.directory
 
     async def open(self) -> None:
-        """Begin to use the directory; without one, packs go straight to their readers."""
+        """Begin to use the directory; without one, bytes go straight to their readers."""
         try:
             await self._blocking.run(self._store.open)
         except OSError as error:
-            self._logger.error("pack-objects cache: its directory cannot be used", error=str(error))
+            self._logger.error(
+                f"{self._kind.cache}: its directory cannot be used", error=str(error)
+            )
         self._spawn(self._keep_house())
 
     async def close(self) -> None:
@@ -163,10 +168,10 @@ class Shelf:
         if not entry.is_dropped:
             self._metrics.dropped.labels("changed").inc()
             self._logger.warning(
-                "pack-objects cache: a file cannot be trusted",
+                f"{self._kind.cache}: a file cannot be trusted",
                 error=why,
                 path=entry.path,
-                **{"pack_objects_cache.key": entry.key},
+                **{self._kind.key_field: entry.key},
             )
         self.drop(entry)
 
@@ -200,11 +205,11 @@ class Shelf:
             entry.path = path
             self._stubborn.append(entry)
             self._logger.warning(
-                "pack-objects cache: a file cannot be removed", error=str(error), path=path
+                f"{self._kind.cache}: a file cannot be removed", error=str(error), path=path
             )
             return
         self.index.removed(entry)
-        self._metrics.removed.labels(self._store.directory).inc()
+        self._metrics.streams.removed.labels(self._store.directory).inc()
 
     async def _keep_house(self) -> None:
         while True:
@@ -219,10 +224,10 @@ class Shelf:
                 )
             except OSError as error:
                 self._logger.warning(
-                    "pack-objects cache: its directory cannot be swept", error=str(error)
+                    f"{self._kind.cache}: its directory cannot be swept", error=str(error)
                 )
             else:
-                self._metrics.removed.labels(self._store.directory).inc(removed)
+                self._metrics.streams.removed.labels(self._store.directory).inc(removed)
             await asyncio.sleep(max(0.1, min(self.policy.max_age_seconds, SWEEP_SECONDS)))
 
     def _speak_if_calm(self, entry: Entry, requests: int) -> None:
@@ -231,17 +236,17 @@ class Shelf:
 
     def _speak(self, entry: Entry) -> None:
         """One line for a storm, however many came: who joined, and what it saved."""
+        kind = self._kind
         requests, entry.storm_requests = entry.storm_requests, 0
         saved, entry.storm_bytes = entry.storm_bytes, 0
         if not saved:
             return
         self._logger.info(
-            "pack-objects cache: one pack for many",
+            f"{kind.cache}: one {kind.thing} for many",
             repository=entry.repository,
             requests=requests,
-            pack_bytes=entry.size,
             saved_bytes=saved,
-            **{"pack_objects_cache.key": entry.key},
+            **{f"{kind.thing}_bytes": entry.size, kind.key_field: entry.key},
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

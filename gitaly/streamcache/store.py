@@ -1,6 +1,6 @@
-"""The files of the cache, and the directory that several processes may share. Everything blocks.
+"""The files of a cache, and the directory that several processes may share. Everything blocks.
 
-    <dir>/<2 hex>/<20 hex>-<number>     a pack; the 20 digits are this process's
+    <dir>/<2 hex>/<20 hex>-<number>     an entry; the 20 digits are this process's
     <dir>/<20 hex>.lock                 locked (flock) as long as the process lives
 
 The layout is the reference's, which has no locks: what no lock protects is removed when it is old.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from gitaly.packcache.entry import Entry, FileIdentity
+from gitaly.streamcache.entry import Entry, FileIdentity
 
 FILE_NAME: Final = re.compile(r"([0-9a-f]{20})-[0-9]+")
 LOCK_NAME: Final = re.compile(r"([0-9a-f]{20})\.lock")
@@ -142,7 +142,7 @@ class Store:
                 yield found[1]
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        """Paths of packs, and whose they are."""
+        """Paths of entries, and whose they are."""
         for number in range(256):
             directory = os.path.join(self.directory, f"{number:02x}")
             try:

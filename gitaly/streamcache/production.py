@@ -1,27 +1,24 @@
-"""One git pack-objects, and the way of its pack: into a file that readers follow, or, where it
-cannot be kept, straight to them. What the file already has is not lost when its disk is full."""
+"""One git, and the way of what it writes: into a file that readers follow, or, where it cannot be
+kept, straight to them. What the file already has is not lost when its disk is full."""
 
 import asyncio
 import errno
 import os
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import Final
 
-from gitaly.errors import Cancelled, Internal, NodeError, ResourceExhausted, prefixed
-from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
-from gitaly.git.error_text import ErrorText
-from gitaly.limits import LeftQueue, Refused
+from gitaly.errors import Cancelled, Internal, NodeError
+from gitaly.git import PipeReader
 from gitaly.observe.log import Logger
-from gitaly.packcache.entry import Entry, Position, State
-from gitaly.packcache.metrics import CacheMetrics
-from gitaly.packcache.pouring import Pouring
-from gitaly.packcache.reader import Blocking, CacheTrouble, Limiter, PackRequest
-from gitaly.packcache.shelf import Shelf
-from gitaly.packcache.store import Changed, identity_of
-from gitaly.packcache.trace import Trace
-from gitaly.tasks import background
+from gitaly.streamcache.entry import Entry, Position, State
+from gitaly.streamcache.job import Job
+from gitaly.streamcache.kind import Kind
+from gitaly.streamcache.metrics import CacheMetrics
+from gitaly.streamcache.pouring import Pouring
+from gitaly.streamcache.reader import Blocking, CacheTrouble
+from gitaly.streamcache.shelf import Shelf
+from gitaly.streamcache.store import Changed, identity_of
 
-PREFIX: Final = "pack objects hook"
 MOVE_BYTES: Final = 1 << 20
 POUR_BYTES: Final = 8 << 20  # at most, until somebody looks again whether there is room
 SPACE_CHECK_BYTES: Final = 16 << 20  # between looks at the free space
@@ -31,65 +28,52 @@ AHEAD_BYTES: Final = 8 << 20
 
 
 class CannotKeep(Exception):
-    """The pack cannot be kept; `reason` is a label of a metric."""
+    """It cannot be kept; `reason` is a label of a metric."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class PackFailed(Internal):
-    """Git has ended badly, and has said why."""
-
-    def __init__(self, stderr: bytes, ended: Exit) -> None:
-        super().__init__(f"git-pack-objects: stderr: {go_quoted(stderr)} err: {ended}")
-
-
 class Production:
-    """Computes the pack of one entry."""
+    """Makes the bytes of one entry."""
 
     def __init__(
         self,
         entry: Entry,
-        request: PackRequest,
+        job: Job,
         *,
-        git: Git,
+        kind: Kind,
         shelf: Shelf | None,  # None: nothing is kept
-        limiter: Limiter,
         blocking: Blocking,
         metrics: CacheMetrics,
-        trace_directory: str,
         logger: Logger,
     ) -> None:
-        self._logger = logger
-        self._trace_directory = trace_directory
         self._entry = entry
-        self._request = request
-        self._git = git
+        self._job = job
+        self._kind = kind
         self._shelf = shelf
-        self._limiter = limiter
         self._blocking = blocking
         self._metrics = metrics
-        self._error_text = ErrorText()
+        self._logger = logger
 
     async def run(self) -> None:
         """From the start to the end; how it ended is told to the entry, nothing is raised."""
-        entry = self._entry
+        entry, kind = self._entry, self._kind
         try:
-            with prefixed(PREFIX):
+            with kind.errors():
                 await self._produce()
         except NodeError as error:
-            # A refusal may concern one reader only, and git's own words are known to all.
             # After trouble of the cache, who has nothing yet tries again.
-            if not isinstance(error, PackFailed | ResourceExhausted | CacheTrouble):
-                entry.say(f"{error.message}\n".encode())
+            if not isinstance(error, CacheTrouble):
+                entry.say(self._job.explained(error))
             self._failed(error)
         except asyncio.CancelledError:
-            self._failed(Cancelled(f"{PREFIX}: all readers closed before writer finished"))
+            self._failed(Cancelled(kind.error("all readers closed before writer finished")))
             raise
         except Exception as error:
-            self._logger.exception("pack-objects cache: a bug", error=str(error))
-            self._failed(Internal(f"{PREFIX}: internal error"))
+            self._logger.exception(f"{kind.cache}: a bug", error=str(error))
+            self._failed(Internal(kind.error("internal error")))
         finally:
             self._metrics.generated.inc(entry.produced)
             if self._shelf is not None and entry.key:
@@ -101,63 +85,29 @@ class Production:
         self._entry.fail(error)
 
     async def _produce(self) -> None:
-        entry, request = self._entry, self._request
+        entry = self._entry
         async with AsyncExitStack() as stack:
             file = await self._file(stack)
-            await self._take_slot(stack)
-            trace = await self._trace(stack)
-            command = request.command
-            child = await stack.enter_async_context(
-                self._git.run(
-                    "pack-objects",
-                    repository=request.repository,
-                    global_flags=["--shallow-file", ""] if command.has_shallow_file else [],
-                    flags=["--stdout", *command.flags],
-                    env=trace.environment(current_account().correlation_id),
-                    stdin=PIPE,
-                    stderr=PIPE,
-                )
-            )
-            assert child.stdin is not None
-            assert child.stdout is not None
-            child.stdin.feed(request.stdin)
-            child.stdout.enlarge()
-            listening = await stack.enter_async_context(background(self._listen(child)))
+            work = await stack.enter_async_context(self._job.running(entry, self._doubt))
             if file is not None:
-                file = await self._fill(child.stdout, file)
+                file = await self._fill(work.source, file)
             if file is None:
-                await self._spill(child.stdout)
-            ended = await child.wait()
-            await listening
-            if not ended:
-                raise PackFailed(self._error_text.value(), ended)
-            with suppress(OSError):
-                entry.statistics = await self._blocking.run(trace.take)
+                await self._spill(work.source)
+            entry.statistics = await work.finish()
             if file is None:
                 entry.end()
             else:
                 entry.complete(identity_of(file))
 
-    async def _take_slot(self, stack: AsyncExitStack) -> None:
-        request, account = self._request, current_account()
-        slot = self._limiter.slot(request.remote_ip, has_username=request.has_username)
-        try:
-            turn = await stack.enter_async_context(slot)
-        except (Refused, LeftQueue) as gone:
-            account.fields.update(gone.turn.fields())
-            raise
-        if turn is not None:
-            account.fields.update(turn.fields())
-
-    async def _trace(self, stack: AsyncExitStack) -> Trace:
-        trace = Trace(self._trace_directory)
-        stack.callback(trace.remove)
-        with suppress(OSError):  # then without
-            await self._blocking.run(trace.make)
-        return trace
+    def _doubt(self) -> None:
+        """Those who have it go on; nobody else finds it."""
+        if not self._entry.is_dropped:
+            assert self._shelf is not None
+            self._shelf.index.drop(self._entry)
+            self._give_up("doubtful")
 
     async def _file(self, stack: AsyncExitStack) -> int | None:
-        """Where the pack shall be kept; None: it is not."""
+        """Where it shall be kept; None: it is not."""
         if self._entry.state is State.SPILLING:
             self._give_up("off" if self._shelf is None else "unrepeatable")
             return None
@@ -183,13 +133,6 @@ class Production:
         self._entry.unkept = reason
         self._metrics.unkept.labels(reason).inc()
 
-    async def _listen(self, child: Child) -> None:
-        """What git says, for the readers and for the log."""
-        assert child.stderr is not None
-        while piece := await child.stderr.read():
-            self._error_text.feed(piece)
-            self._entry.say(piece)
-
     async def _fill(self, source: PipeReader, file: int) -> int | None:
         """Move everything into the file; None: not everything, the rest is still in the pipe."""
         checked = SPACE_CHECK_BYTES
@@ -209,7 +152,7 @@ class Production:
         except Changed as error:
             assert self._shelf is not None
             self._shelf.mistrust(self._entry, str(error))
-            raise CacheTrouble("the cached pack is damaged") from error
+            raise CacheTrouble(f"the cached {self._kind.thing} is damaged") from error
         except (OSError, CannotKeep) as error:
             self._cannot_keep(error)
             return None

@@ -1,0 +1,35 @@
+"""The archive cache of a node, made from its configuration."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gitaly.archivecache import ARCHIVES, ArchiveCache, archive_metrics
+from gitaly.config import Config
+from gitaly.git import Git
+from gitaly.observe.log import Logger
+from gitaly.pack_setup import policy_of
+from gitaly.storage import Blocking
+from gitaly.streamcache import Shelf, Store, StreamMetrics
+
+
+@asynccontextmanager
+async def archive_cache(
+    config: Config, git: Git, blocking: Blocking, streams: StreamMetrics, logger: Logger
+) -> AsyncIterator[ArchiveCache | None]:
+    """For the length of the block; None where it is not enabled."""
+    wanted = config.archive_cache
+    if not wanted.enabled:
+        yield None
+        return
+    metrics = archive_metrics(streams)
+    shelf = Shelf(
+        Store(wanted.dir, min_free_bytes=wanted.min_free_bytes),
+        policy_of(wanted),
+        kind=ARCHIVES,
+        blocking=blocking,
+        metrics=metrics,
+        logger=logger,
+    )
+    cache = ArchiveCache(git, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger)
+    async with cache:
+        yield cache
