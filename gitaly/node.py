@@ -32,6 +32,7 @@ from gitaly.limiting import Limiting
 from gitaly.listeners import endpoints, listener_maker, metrics_listener
 from gitaly.metrics_listener import MetricsListener
 from gitaly.observe.endpoint import BuildInfo, make_registry
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.log import Logger
 from gitaly.observe.loop_lag import LoopLag
 from gitaly.observe.pages import json_page, status_pages
@@ -317,6 +318,7 @@ def _show(
     stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
     if metrics is not None and config.prometheus.status_page:
         metrics.pages = status_pages(inspection.snapshot)
+        metrics.hosts = KnownHosts([os.uname().nodename, *config.prometheus.status_page_hosts])
 
 
 def _steps(

@@ -39,6 +39,7 @@ SETTING_KEY: Final = re.compile(r"[A-Za-z0-9]+(\.[*-/_:@a-zA-Z0-9]+)+")
 TOKEN_FILE_MODES: Final = (0o600, 0o400)
 MOST_TOKENS: Final = 8  # a call with a wrong one is compared with each
 LISTEN_KEYS: Final = ("listen_addr", "tls_listen_addr", "prometheus_listen_addr")
+STATUS_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 WEBHOOK_SCHEMES: Final = ("http://", "https://", "http+unix://")
 
 
@@ -101,7 +102,11 @@ def _nested(path: str, other: str) -> bool:
 
 
 def prometheus_problems(prometheus: PrometheusConfig) -> Iterator[Problem]:
-    """Without buckets nothing is checked."""
+    """Without buckets nothing else is checked."""
+    for place, host in enumerate(prometheus.status_page_hosts):
+        if not STATUS_HOST.fullmatch(host):
+            text = f'{quote(host)} is not a name; allowed: "gitaly1.internal", without a port'
+            yield Problem(("status_page_hosts", f"[{place}]"), text)
     buckets = prometheus.grpc_latency_buckets
     if not buckets:
         return

@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gitaly.errors import NodeError
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.serving import Pages, Server
 from gitaly.ports import is_port, split_address
 
@@ -91,13 +92,15 @@ def metrics_endpoint(
     registry: CollectorRegistry,
     pages: Pages = NO_PAGES,
     listening: socket.socket | None = None,
+    hosts: KnownHosts | None = None,
 ) -> Iterator[int]:
-    """Serve /metrics on "host:port" for the length of the block, and pages; gives the port.
+    """Serve /metrics on "host:port" for the length of the block, and pages under the names that
+    they may be shown under; gives the port.
 
     `listening`: a socket that listens there already, the caller's. Raises CannotServeMetrics.
     """
     own = listen_for_metrics(address) if listening is None else listening.dup()
-    server = Server(own, pages, registry)
+    server = Server(own, pages, registry, hosts=hosts)
     try:
         yield own.getsockname()[1]
     finally:
