@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
+    CatfileCollector,
     CatfilePool,
     Git,
     GitBinary,
@@ -141,6 +142,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
         await stack.enter_async_context(background(work))
     catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
     await stack.enter_async_context(catfiles)
+    registry.register(CatfileCollector(catfiles.counts, lambda: catfiles.idle))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     tell_health(upkeep.patrol, health)
     refusals = Refusals()
@@ -154,7 +156,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     interception = PackInterception(
         outfit, git.formats, packs.fetches, is_on=intercepts_packs(config)
     )
-    reads = _reads(config, upkeep.blocking)
+    reads = _reads(config, upkeep.blocking, registry)
     usage = place.parent_usage if place.groups else None
     await stack.enter_async_context(limiting.moving(usage, reads.burdens))
     backchannels = await stack.enter_async_context(Backchannels(connections))
@@ -344,11 +346,13 @@ def _steps(
     )
 
 
-def _reads(config: Config, blocking: Blocking) -> RunningReads:
-    return RunningReads(
+def _reads(config: Config, blocking: Blocking, registry: CollectorRegistry) -> RunningReads:
+    reads = RunningReads(
         lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)),
         is_on=config.load_shedder.enabled,
     )
+    reads.show(registry)
+    return reads
 
 
 def _transactions(

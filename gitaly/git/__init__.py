@@ -6,6 +6,7 @@ from gitaly.git.alternates import alternates_of, named_alternates
 from gitaly.git.archive import Archive, ArchiveFormat, archive_pieces, check_archive
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
+from gitaly.git.catfile_metrics import CatfileCollector
 from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
@@ -106,6 +107,7 @@ __all__ = [
     "Archive",
     "ArchiveFormat",
     "Born",
+    "CatfileCollector",
     "CatfilePool",
     "Child",
     "CommandLabel",
