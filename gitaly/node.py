@@ -71,7 +71,7 @@ from gitaly.services.voters import Voters
 from gitaly.serving import Serving
 from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
-from gitaly.storage import Blocking
+from gitaly.storage import Blocking, Pulse
 from gitaly.supervision.birth import Birth
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
@@ -190,7 +190,8 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     )
     await stack.enter_async_context(background(authenticator.refusals.run()))
     steps = _steps(
-        config, methods, running, limiting, reads, authenticator, refusals, registry, logger
+        *(config, methods, running, limiting, reads, authenticator, refusals, registry, logger),
+        upkeep.pulse,
     )
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
@@ -333,6 +334,7 @@ def _steps(
     refusals: Refusals,
     registry: CollectorRegistry,
     logger: Logger,
+    pulse: Pulse,
 ) -> Steps:
     return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
@@ -343,6 +345,7 @@ def _steps(
         limits=limiting.methods,
         reads=reads,
         refusals=refusals,
+        pulse=pulse,
     )
 
 
