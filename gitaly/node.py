@@ -137,6 +137,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     upkeep = Upkeep(config.storages, logger, birth.alone)
     registry.register(upkeep.counter)
     registry.register(upkeep.patrol)
+    stack.callback(upkeep.pulse.close)
     await upkeep.prepare()
     for work in (upkeep.run(), upkeep.patrol.run(), LoopLag(registry).run()):
         await stack.enter_async_context(background(work))

@@ -8,13 +8,14 @@ come together ask one question together.
 
 import asyncio
 import math
+import os
 import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from gitaly.errors import Unavailable
-from gitaly.storage.apart import on_thread
+from gitaly.storage.apart import LoneThread
 from gitaly.storage.file_systems import CAN_HANG, file_system_name
 from gitaly.storage.locator import Storages
 
@@ -26,7 +27,7 @@ PATIENCE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    answer: asyncio.Future[str]  # the name of the file system
+    answer: asyncio.Future[bool]  # whether it holds for a moment
     asked: float  # monotonic seconds
 
 
@@ -45,6 +46,12 @@ class Pulse:
         self._patience_seconds = patience_seconds
         self._fresh_until = dict.fromkeys(self._paths.values(), -math.inf)
         self._questions: dict[str, _Question] = {}  # by path: those without an answer
+        self._lookouts = {path: _Lookout(path) for path in self._fresh_until}
+
+    def close(self) -> None:
+        """Nobody will ask any more."""
+        for lookout in self._lookouts.values():
+            lookout.thread.close()
 
     def is_fresh(self, storage_name: str) -> bool:
         """Whether an answer is so young that it need not be asked for: 0.2 µs. Also for a name
@@ -70,14 +77,37 @@ class Pulse:
             )
 
     def _ask(self, path: str) -> _Question:
-        # statfs(2) of a file system elsewhere is answered there; stat(2) may be from a cache.
-        answer = on_thread(partial(file_system_name, path))
+        lookout = self._lookouts[path]
+        answer = lookout.thread.run(lookout.look)
         answer.add_done_callback(partial(self._answered, path))
         self._questions[path] = question = _Question(answer, time.monotonic())
         return question
 
-    def _answered(self, path: str, answer: asyncio.Future[str]) -> None:
+    def _answered(self, path: str, answer: asyncio.Future[bool]) -> None:
         del self._questions[path]
-        if answer.cancelled() or answer.exception() or answer.result() in CAN_HANG:
-            return
-        self._fresh_until[path] = time.monotonic() + self._fresh_seconds
+        if answer.result():
+            self._fresh_until[path] = time.monotonic() + self._fresh_seconds
+
+
+class _Lookout:
+    """Who looks at one path."""
+
+    def __init__(self, path: str) -> None:
+        self.thread = LoneThread()
+        self._path = path
+        self._seen: int | None = None  # the id of the file system that was seen last
+        self._is_elsewhere = False
+
+    def look(self) -> bool:
+        """Whether the answer holds for a moment. Blocks.
+
+        statfs(2) of a file system elsewhere is answered there; stat(2) may be from a cache.
+        """
+        try:
+            found = os.statvfs(self._path).f_fsid
+        except OSError:
+            return True  # an answer, too: the call will say what is wrong
+        if found != self._seen:  # another one is mounted there
+            self._is_elsewhere = file_system_name(self._path) in CAN_HANG
+            self._seen = found
+        return not self._is_elsewhere
