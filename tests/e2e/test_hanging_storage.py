@@ -16,10 +16,11 @@ from grpc_health.v1 import health_pb2
 from gitaly._pb.blob_pb2 import ListBlobsRequest
 from gitaly._pb.ref_pb2 import FindDefaultBranchNameRequest
 from gitaly._pb.repository_pb2 import RepositoryExistsRequest
+from gitaly._pb.server_pb2 import ServerInfoResponse
 from gitaly._pb.shared_pb2 import Repository
 from gitaly.storage.pulse import FRESH_SECONDS
 from tests.e2e.clients import run_git
-from tests.e2e.node_process import NodeProcess
+from tests.e2e.node_process import NodeProcess, wait_until
 from tests.storage.mounts import need_mounts, silence
 
 UNAVAILABLE = 'UNAVAILABLE: storage "far" is not available'
@@ -52,6 +53,13 @@ class Node:
             ThreadPoolExecutor(len(questions)) as pool,
         ):
             return list(pool.map(lambda question: told(channel, *question), questions))
+
+    def readable(self) -> dict[str, bool]:
+        """Which storages ServerInfo says can be read."""
+        with grpc.insecure_channel(f"127.0.0.1:{self.process.tcp}") as channel:
+            ask: Any = channel.unary_unary("/gitaly.ServerService/ServerInfo")
+            answer = ServerInfoResponse.FromString(ask(b"", timeout=30))
+        return {found.storage_name: found.readable for found in answer.storage_statuses}
 
     def health(self) -> str:
         with grpc.insecure_channel(f"127.0.0.1:{self.process.tcp}") as channel:
@@ -87,6 +95,8 @@ def test_calls_to_it_are_refused_and_all_others_are_answered(node: Node) -> None
         assert {*refused.result()} == {UNAVAILABLE}
         assert {*node.ask("far")} == {UNAVAILABLE}
         assert {*node.ask("default"), node.health()} == {"OK"}
+        assert node.readable() == {"default": True, "far": False}
+    wait_until(lambda: node.readable() == {"default": True, "far": True}, "all can be read")
 
 
 def test_when_it_answers_again_so_do_the_calls(node: Node) -> None:
