@@ -16,7 +16,7 @@ from grpc import StatusCode
 from gitaly.client import CallFailed, CannotDial, dial
 from gitaly.client.address import Address, parse_address
 from gitaly.client.auth_probe import NOT_ENFORCED, ClockSkew, Verdict, probe
-from gitaly.client.certificates import Presented, SilentPeer, presented_by
+from gitaly.client.certificates import Presented, SilentPeer, presented_by, tls_reason
 from gitaly.config import Config, load
 from gitaly.errors import InvalidRequest, NodeError
 from gitaly.token import fingerprints
@@ -139,7 +139,7 @@ async def _found(question: Question, address: Address) -> Findings:
         why = FULL if address.path else DROPPED
         findings.error = f"no connection within {question.patience_seconds:g} seconds: {why}"
     except ssl.SSLError as error:
-        findings.error = f"TLS: {error.reason or error}"
+        findings.error = f"TLS: {tls_reason(error)}"
     except OSError as error:
         findings.error = error.strerror or str(error)
     return findings

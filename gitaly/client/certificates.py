@@ -27,6 +27,14 @@ class SilentPeer(TimeoutError):
     """Somebody has accepted the connection, and says nothing."""
 
 
+def tls_reason(error: ssl.SSLError) -> str:
+    """What OpenSSL says, in words, without places in somebody's sources."""
+    words = (error.reason or error.strerror or str(error)).replace("_", " ").lower()
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return f"{words}: no TLS is spoken there; is it the port of listen_addr?"
+    return words
+
+
 async def presented_by(address: Address, seconds: float) -> Presented:
     """Shake hands, once more without verification if need be.
 

@@ -15,6 +15,7 @@ import grpc
 
 from gitaly.client.address import Address, parse_address
 from gitaly.client.calls import CallFailed, Metadata
+from gitaly.client.certificates import tls_reason
 from gitaly.client.connection import NodeConnection
 from gitaly.client.sidechannels import Sidechannels
 from gitaly.errors import Unavailable
@@ -116,7 +117,9 @@ async def _session(address: Address, sidechannels: Sidechannels) -> MuxSession:
 
 def _reason(error: OSError) -> str:
     """The system's words; asyncio and ssl add theirs."""
-    if isinstance(error, socket.gaierror | ssl.SSLError) or error.errno is None:
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
+    if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno).lower()
 

@@ -223,6 +223,19 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     ]
 
 
+def test_tls_with_the_port_of_those_without_is_said_to_be_that(strict: NodeProcess) -> None:
+    done = auth_test(f"tls://127.0.0.1:{strict.tcp}", token="new horse")
+    assert done.returncode == 4
+    why = "wrong version number: no TLS is spoken there; is it the port of listen_addr?"
+    assert lines(done)[1:] == [f"Answer: FAILED (TLS: {why})"]
+    url = f"gitaly+tls://127.0.0.1:{strict.tcp}/default/a.git"
+    path = f"{BIN}:{os.environ['PATH']}"
+    asked = subprocess.run(
+        ["git", "ls-remote", url], env={"PATH": path}, check=False, capture_output=True, text=True
+    )
+    assert asked.stderr == f"fatal: {url}: dial tcp 127.0.0.1:{strict.tcp}: {why}\n"
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_somebody_else_is_there(scheme: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
