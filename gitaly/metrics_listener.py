@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from prometheus_client import CollectorRegistry
 
 from gitaly.observe.endpoint import NO_PAGES, listen_for_metrics, metrics_endpoint
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.serving import Pages
 
 
@@ -21,6 +22,7 @@ class MetricsListener:
         self._listening = inherited
         self._stack = ExitStack()
         self.pages: Pages = NO_PAGES  # to be served beside the metrics
+        self.hosts: KnownHosts | None = None  # under which they are shown; None: any
 
     @property
     def listening(self) -> socket.socket:
@@ -40,7 +42,9 @@ class MetricsListener:
 
     def accept(self) -> None:
         """Serve."""
-        served = metrics_endpoint(self.address, self._registry, self.pages, self.listening)
+        served = metrics_endpoint(
+            self.address, self._registry, self.pages, self.listening, self.hosts
+        )
         self._stack.enter_context(served)
 
     async def aclose(self) -> None:

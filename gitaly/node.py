@@ -17,6 +17,7 @@ from gitaly.archive_setup import archive_cache
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
+    CatfileCollector,
     CatfilePool,
     Git,
     GitBinary,
@@ -33,6 +34,7 @@ from gitaly.limiting import Limiting
 from gitaly.listeners import endpoints, listener_maker, metrics_listener
 from gitaly.metrics_listener import MetricsListener
 from gitaly.observe.endpoint import BuildInfo, make_registry
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.log import Logger
 from gitaly.observe.loop_lag import LoopLag
 from gitaly.observe.pages import json_page, status_pages
@@ -70,7 +72,7 @@ from gitaly.services.voters import Voters
 from gitaly.serving import Serving
 from gitaly.spawning import Birthplace, birthplace
 from gitaly.start_log import announce
-from gitaly.storage import Blocking
+from gitaly.storage import Blocking, Pulse
 from gitaly.streamcache import StreamMetrics
 from gitaly.supervision.birth import Birth
 from gitaly.tasks import background
@@ -137,11 +139,13 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     upkeep = Upkeep(config.storages, logger, birth.alone)
     registry.register(upkeep.counter)
     registry.register(upkeep.patrol)
+    stack.callback(upkeep.pulse.close)
     await upkeep.prepare()
     for work in (upkeep.run(), upkeep.patrol.run(), LoopLag(registry).run()):
         await stack.enter_async_context(background(work))
     catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
     await stack.enter_async_context(catfiles)
+    registry.register(CatfileCollector(catfiles.counts, lambda: catfiles.idle))
     connections, health, running = Connections(), HealthServicer(), set[Call]()
     tell_health(upkeep.patrol, health)
     refusals = Refusals()
@@ -158,7 +162,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     interception = PackInterception(
         outfit, git.formats, packs.fetches, is_on=intercepts_packs(config)
     )
-    reads = _reads(config, upkeep.blocking)
+    reads = _reads(config, upkeep.blocking, registry)
     usage = place.parent_usage if place.groups else None
     await stack.enter_async_context(limiting.moving(usage, reads.burdens))
     backchannels = await stack.enter_async_context(Backchannels(connections))
@@ -193,7 +197,8 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
     )
     await stack.enter_async_context(background(authenticator.refusals.run()))
     steps = _steps(
-        config, methods, running, limiting, reads, authenticator, refusals, registry, logger
+        *(config, methods, running, limiting, reads, authenticator, refusals, registry, logger),
+        upkeep.pulse,
     )
     reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
     servicers = [*make_servicers(means), health, reflection]
@@ -323,6 +328,7 @@ def _show(
     stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
     if metrics is not None and config.prometheus.status_page:
         metrics.pages = status_pages(inspection.snapshot)
+        metrics.hosts = KnownHosts([os.uname().nodename, *config.prometheus.status_page_hosts])
 
 
 def _steps(
@@ -335,6 +341,7 @@ def _steps(
     refusals: Refusals,
     registry: CollectorRegistry,
     logger: Logger,
+    pulse: Pulse,
 ) -> Steps:
     return Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
@@ -345,14 +352,17 @@ def _steps(
         limits=limiting.methods,
         reads=reads,
         refusals=refusals,
+        pulse=pulse,
     )
 
 
-def _reads(config: Config, blocking: Blocking) -> RunningReads:
-    return RunningReads(
+def _reads(config: Config, blocking: Blocking, registry: CollectorRegistry) -> RunningReads:
+    reads = RunningReads(
         lambda groups: blocking.run(cpu_seconds_of_groups, list(groups)),
         is_on=config.load_shedder.enabled,
     )
+    reads.show(registry)
+    return reads
 
 
 def _transactions(

@@ -91,6 +91,7 @@ def make_servicers(means: Means) -> Iterator[Any]:
         binary=means.git.binary,
         blocking=means.upkeep.blocking,
         signing_keys=_signing_keys(means.config),
+        pulse=means.upkeep.pulse,
     )
 
 

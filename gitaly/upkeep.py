@@ -10,6 +10,7 @@ from gitaly.observe.log import Logger
 from gitaly.storage import (
     Blocking,
     Patrol,
+    Pulse,
     RepositoryCounter,
     Storages,
     ensure_filesystem_id,
@@ -42,6 +43,7 @@ class Upkeep:
         self.blocking = Blocking()
         self.counter = RepositoryCounter()
         self.patrol = Patrol(self.storages, logger)
+        self.pulse = Pulse(self.storages)
         self._logger = logger
         self._alone = alone
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 
 import grpc
 import pytest
@@ -150,8 +151,11 @@ async def test_no_secret_of_the_configuration_is_in_it(tmp_path: Path) -> None:
         assert secret not in page
 
 
-def get(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+def get(port: int, path: str, host: str = "127.0.0.1") -> str:
+    request = urllib.request.Request(  # http, as it says
+        f"http://127.0.0.1:{port}{path}", headers={"Host": host}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
         body: bytes = answer.read()
         return body.decode()
 
@@ -168,6 +172,22 @@ async def test_the_listener_of_metrics_shows_the_page_and_what_it_shows(tmp_path
     assert {call.peer for call in shown.calls} == {"unix"}
     assert "<title>gitaly</title>" in page
     assert "gitaly_service_client_requests_total" in metrics
+
+
+async def test_a_site_whose_name_is_made_to_lead_to_the_node_reads_nothing(tmp_path: Path) -> None:
+    extra = f'{METRICS}[prometheus]\nstatus_page_hosts = ["gitaly1.internal"]\n'
+    async with a_node(tmp_path, extra=extra) as served:
+        port = served.node.metrics_port
+        assert port is not None
+        own = f"{os.uname().nodename}:{port}"
+        for host in (own, f"gitaly1.internal:{port}", f"localhost:{port}", "127.0.0.1"):
+            found = await asyncio.to_thread(get, port, "/status.json", host)
+            assert "loop_patience_seconds" in found
+        for path in ("/status", "/status.json"):
+            with pytest.raises(HTTPError) as refused:
+                await asyncio.to_thread(get, port, path, f"rebound.example:{port}")
+            with refused.value as error:
+                assert (error.code, b"storage" in error.read()) == (403, False)
 
 
 async def test_the_page_can_be_switched_off(tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ import os
 import ssl
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
+
+from grpc import StatusCode
 
 from gitaly.client import CallFailed, CannotDial, dial
 from gitaly.client.address import Address, parse_address
 from gitaly.client.auth_probe import NOT_ENFORCED, ClockSkew, Verdict, probe
-from gitaly.client.certificates import Presented, presented_by
+from gitaly.client.certificates import Presented, SilentPeer, presented_by, tls_reason
 from gitaly.config import Config, load
 from gitaly.errors import InvalidRequest, NodeError
 from gitaly.token import fingerprints
@@ -24,6 +27,10 @@ WRONG_QUESTION: Final = 2
 NOT_PROVEN: Final = 3  # everybody is let in, so it says nothing that we are
 NOT_REACHED: Final = 4
 METADATA: Final = (("x-gitlab-client-name", "gitaly-auth-test"),)
+LOOK: Final = "on its machine, ask `gitaly status CONFIG`"
+HANGS: Final = f"the node hangs or has too much to do, or something else listens there; {LOOK}"
+FULL: Final = f"the node hangs, and so many wait already that nobody may join them; {LOOK}"
+DROPPED: Final = "its machine is off, or a firewall drops what is sent to it"
 MODES: Final = {
     "enforced": "enforced",
     "transitioning": "transitioning: everybody is let in for now",
@@ -39,6 +46,7 @@ class Question:
     address: str
     tokens: tuple[bytes, ...] = field(repr=False)  # none: it is asked without one
     source: str  # of the tokens
+    patience_seconds: float = 10.0  # for a connection, and for each answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,10 +75,14 @@ class Findings:
         return min(found, key=lambda skew: skew.error, default=None)
 
 
-def try_token(address: str, token_file: str, config_path: str, *, as_json: bool) -> int:
+def try_token(
+    address: str, token_file: str, config_path: str, *, patience_seconds: float, as_json: bool
+) -> int:
     """Ask and print; the exit code."""
     try:
-        question = _question(address, token_file, config_path)
+        question = replace(
+            _question(address, token_file, config_path), patience_seconds=patience_seconds
+        )
         parsed = parse_address(question.address)
     except (NodeError, OSError) as error:
         print(f"gitaly auth test: {error}", file=sys.stderr)
@@ -107,21 +119,35 @@ async def _found(question: Question, address: Address) -> Findings:
     findings = Findings(address=address, question=question)
     try:
         if address.tls:
-            findings.presented = await presented_by(address)
+            findings.presented = await presented_by(address, question.patience_seconds)
             if findings.presented.distrust:
                 # A token is good for half a minute, and at this node: not for a stranger's eyes.
                 findings.error = f"not trusted: {findings.presented.distrust}; no token was sent"
                 return findings
-        async with dial(question.address, metadata=METADATA) as node:
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(question.patience_seconds):
+                dialled = dial(question.address, metadata=METADATA)
+                node = await stack.enter_async_context(dialled)
             for token in question.tokens or (b"",):
-                findings.verdicts.append(await probe(node, token))
+                findings.verdicts.append(await probe(node, token, question.patience_seconds))
     except (CallFailed, CannotDial) as error:
-        findings.error = error.message or "no answer"
+        is_silent = isinstance(error, CallFailed) and error.code is StatusCode.DEADLINE_EXCEEDED
+        findings.error = _silence(question) if is_silent else error.message or "no answer"
+    except SilentPeer:
+        findings.error = _silence(question)
+    except TimeoutError:
+        why = FULL if address.path else DROPPED
+        findings.error = f"no connection within {question.patience_seconds:g} seconds: {why}"
     except ssl.SSLError as error:
-        findings.error = f"TLS: {error.reason or error}"
+        findings.error = f"TLS: {tls_reason(error)}"
     except OSError as error:
         findings.error = error.strerror or str(error)
     return findings
+
+
+def _silence(question: Question) -> str:
+    seconds = question.patience_seconds
+    return f"connected, and no answer within {seconds:g} seconds: {HANGS}"
 
 
 def _lines(findings: Findings) -> Iterator[str]:

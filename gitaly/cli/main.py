@@ -125,8 +125,18 @@ def auth() -> None:
 @click.argument("address", default="")
 @click.option("--token-file", default="", help="file that holds the token")
 @click.option("-c", "--config", default="", help="configuration with tokens, and with the address")
+@click.option(
+    "--timeout",
+    "patience_seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10,
+    show_default=True,
+    help="seconds for a connection, and for each answer",
+)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
-def auth_test(address: str, token_file: str, config: str, as_json: bool) -> NoReturn:
+def auth_test(
+    address: str, token_file: str, config: str, patience_seconds: float, as_json: bool
+) -> NoReturn:
     """Say whether the node at ADDRESS (tcp://, tls://, unix:) accepts a token.
 
     The token is that of --token-file, else all of --config, else that of GITALY_TOKEN. Exits with 0
@@ -136,7 +146,8 @@ def auth_test(address: str, token_file: str, config: str, as_json: bool) -> NoRe
     """
     from gitaly.cli.auth import try_token
 
-    sys.exit(try_token(address, token_file, config, as_json=as_json))
+    patience = patience_seconds
+    sys.exit(try_token(address, token_file, config, patience_seconds=patience, as_json=as_json))
 
 
 @gitaly.group()

@@ -9,7 +9,6 @@ from typing import Final
 
 from gitaly.client.address import Address
 
-CONNECT_SECONDS: Final = 10
 SEQUENCE: Final = 0x30
 VERSION: Final = 0xA0
 UTC_TIME: Final = 0x17
@@ -24,33 +23,50 @@ class Presented:
     not_after: datetime | None  # the end of its own certificate; None: it cannot be read
 
 
-async def presented_by(address: Address) -> Presented:
-    """Shake hands, once more without verification if need be. Raises OSError.
+class SilentPeer(TimeoutError):
+    """Somebody has accepted the connection, and says nothing."""
 
-    Trust comes from where `dial` takes it: SSL_CERT_FILE and SSL_CERT_DIR, else the system.
+
+def tls_reason(error: ssl.SSLError) -> str:
+    """What OpenSSL says, in words, without places in somebody's sources."""
+    words = (error.reason or error.strerror or str(error)).replace("_", " ").lower()
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return f"{words}: no TLS is spoken there; is it the port of listen_addr?"
+    return words
+
+
+async def presented_by(address: Address, seconds: float) -> Presented:
+    """Shake hands, once more without verification if need be.
+
+    `seconds`: for each address of the host to connect, and for each handshake. Trust comes from
+    where `dial` takes it: SSL_CERT_FILE and SSL_CERT_DIR, else the system.
+    Raises OSError: SilentPeer for a handshake that takes longer, TimeoutError for a connection.
     """
-    return await asyncio.to_thread(_presented, address)
+    return await asyncio.to_thread(_presented, address, seconds)
 
 
-def _presented(address: Address) -> Presented:
+def _presented(address: Address, seconds: float) -> Presented:
     context = ssl.create_default_context()
     try:
-        return _shake_hands(address, context, "")
+        return _shake_hands(address, context, "", seconds)
     except ssl.SSLCertVerificationError as error:
         distrust = error.verify_message
     careless = ssl.create_default_context()
     careless.check_hostname = False
     careless.verify_mode = ssl.CERT_NONE  # to read the certificate; nothing is sent to its owner
-    return _shake_hands(address, careless, distrust)
+    return _shake_hands(address, careless, distrust, seconds)
 
 
-def _shake_hands(address: Address, context: ssl.SSLContext, distrust: str) -> Presented:
+def _shake_hands(
+    address: Address, context: ssl.SSLContext, distrust: str, seconds: float
+) -> Presented:
     context.set_alpn_protocols(["h2"])
-    where = (address.host, address.port)
-    with (
-        socket.create_connection(where, CONNECT_SECONDS) as plain,
-        context.wrap_socket(plain, server_hostname=address.host) as secured,
-    ):
+    with socket.create_connection((address.host, address.port), seconds) as plain:
+        try:
+            secured = context.wrap_socket(plain, server_hostname=address.host)
+        except TimeoutError as error:
+            raise SilentPeer from error
+    with secured:
         certificate = secured.getpeercert(binary_form=True)
         not_after = end_of(certificate) if certificate else None
         return Presented(distrust=distrust, protocol=secured.version() or "", not_after=not_after)

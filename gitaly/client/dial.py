@@ -15,6 +15,7 @@ import grpc
 
 from gitaly.client.address import Address, parse_address
 from gitaly.client.calls import CallFailed, Metadata
+from gitaly.client.certificates import tls_reason
 from gitaly.client.connection import NodeConnection
 from gitaly.client.sidechannels import Sidechannels
 from gitaly.errors import Unavailable
@@ -27,6 +28,7 @@ from gitaly.transport.yamux_frames import Limits
 
 MAGIC: Final = b"backchannel"
 CONNECT_SECONDS: Final = 20
+FULL_QUEUE_SECONDS: Final = 0.05  # between two looks whether there is a place
 
 # The reference's clients have windows of 256 KiB, which stop git at the node 4,000 times for each
 # GB. What a slow reader of ours leaves unread waits here, up to the window, in memory.
@@ -115,7 +117,9 @@ async def _session(address: Address, sidechannels: Sidechannels) -> MuxSession:
 
 def _reason(error: OSError) -> str:
     """The system's words; asyncio and ssl add theirs."""
-    if isinstance(error, socket.gaierror | ssl.SSLError) or error.errno is None:
+    if isinstance(error, ssl.SSLError):
+        return tls_reason(error)
+    if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno).lower()
 
@@ -137,14 +141,29 @@ async def _connected(family: int, where: object) -> socket.socket:
     connecting = socket.socket(family, socket.SOCK_STREAM)
     try:
         connecting.setblocking(False)
+        if family == socket.AF_UNIX:
+            await _connect_path(connecting, str(where))
+            return connecting
         # getaddrinfo gives what sock_connect takes, whatever the family.
         await asyncio.get_running_loop().sock_connect(connecting, where)  # type: ignore[arg-type]
     except BaseException:
         connecting.close()
         raise
-    if family != socket.AF_UNIX:
-        _tune(connecting)
+    _tune(connecting)
     return connecting
+
+
+async def _connect_path(connecting: socket.socket, path: str) -> None:
+    """Wait for a place where the queue of a node that accepts nobody is full.
+
+    The kernel says so with EAGAIN, and the loop, which knows that of TCP, would take it for a
+    connection. Source: connect(2).
+    """
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            connecting.connect(path)
+            return
+        await asyncio.sleep(FULL_QUEUE_SECONDS)
 
 
 def _tune(connected: socket.socket) -> None:

@@ -7,10 +7,15 @@ from typing import Final
 
 from gitaly.config.durations import format_duration
 from gitaly.config.go_text import float_text, quote, reason
+from gitaly.ports import is_host, is_port, split_address
 
 Number = int | float | timedelta
 
 NOT_SET: Final = "not set"
+LISTENABLE: Final = (
+    '"host:port", or ":port" for every address of the machine; the port is a number up to 65535'
+    " or a service that /etc/services names"
+)
 NO_TIME: Final = timedelta(0)
 
 
@@ -38,6 +43,18 @@ def file_exists(path: str) -> str | None:
     if isinstance(mode, str):
         return mode
     return f"not a file: {quote(path)}" if stat.S_ISDIR(mode) else None
+
+
+def can_be_listened_on(address: str) -> str | None:
+    """The value must be "host:port", with a port that exists; nobody is asked for the host."""
+    host, port = split_address(address)
+    if not is_port(port):
+        what = f"{quote(port)} is not a port"
+    elif not is_host(host):
+        what = f"{quote(host)} is neither a name nor an address"
+    else:
+        return None
+    return f"{what}; allowed: {LISTENABLE}"
 
 
 def is_absolute(path: str) -> str | None:

@@ -10,6 +10,7 @@ from gitaly.config.checks import (
     NO_TIME,
     NOT_SET,
     at_least,
+    can_be_listened_on,
     directory_exists,
     file_exists,
     more_than,
@@ -19,6 +20,7 @@ from gitaly.config.checks import (
 from gitaly.config.errors import Problem, found
 from gitaly.config.go_text import float_list_text, quote
 from gitaly.config.keypair import keypair_problem
+from gitaly.config.model import Config
 from gitaly.config.sections import (
     AuthConfig,
     GitConfig,
@@ -36,7 +38,16 @@ from gitaly.config.urls import url_problem
 SETTING_KEY: Final = re.compile(r"[A-Za-z0-9]+(\.[*-/_:@a-zA-Z0-9]+)+")
 TOKEN_FILE_MODES: Final = (0o600, 0o400)
 MOST_TOKENS: Final = 8  # a call with a wrong one is compared with each
+LISTEN_KEYS: Final = ("listen_addr", "tls_listen_addr", "prometheus_listen_addr")
+STATUS_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 WEBHOOK_SCHEMES: Final = ("http://", "https://", "http+unix://")
+
+
+def address_problems(config: Config) -> Iterator[Problem]:
+    """The original learns of such an address when it listens."""
+    for key in LISTEN_KEYS:
+        if address := getattr(config, key):
+            yield from found(can_be_listened_on(address), key)
 
 
 def git_problems(git: GitConfig) -> Iterator[Problem]:
@@ -91,7 +102,11 @@ def _nested(path: str, other: str) -> bool:
 
 
 def prometheus_problems(prometheus: PrometheusConfig) -> Iterator[Problem]:
-    """Without buckets nothing is checked."""
+    """Without buckets nothing else is checked."""
+    for place, host in enumerate(prometheus.status_page_hosts):
+        if not STATUS_HOST.fullmatch(host):
+            text = f'{quote(host)} is not a name; allowed: "gitaly1.internal", without a port'
+            yield Problem(("status_page_hosts", f"[{place}]"), text)
     buckets = prometheus.grpc_latency_buckets
     if not buckets:
         return

@@ -54,7 +54,8 @@ class LoggingConfig(Section):
 class PrometheusConfig(Section):
     """`[prometheus]`. The buckets are upper bounds in seconds; none: no latency histograms.
 
-    `status_page`: whether the listener shows what the node is doing, too.
+    `status_page`: whether the listener shows what the node is doing, too; `status_page_hosts`: the
+    names under which browsers may ask for it.
     """
 
     scrape_timeout: timedelta = timedelta(seconds=10)
@@ -63,6 +64,7 @@ class PrometheusConfig(Section):
         *(1.0, 10.0, 30.0, 60.0, 300.0, 1500.0),
     )
     status_page: bool = True
+    status_page_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

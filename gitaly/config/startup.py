@@ -17,6 +17,7 @@ from gitaly.config.errors import ConfigError, Problem
 from gitaly.config.go_text import quote, reason
 from gitaly.config.model import Config
 from gitaly.config.node_rules import (
+    address_problems,
     auth_problems,
     hooks_problems,
     setting_key_problem,
@@ -60,6 +61,10 @@ def _require_directories(config: Config) -> None:
 def _require_listener(config: Config) -> None:
     if not (config.socket_path or config.listen_addr or config.tls_listen_addr):
         raise ConfigError("at least one of socket_path, listen_addr or tls_listen_addr must be set")
+
+
+def _require_addresses(config: Config) -> None:
+    _require_none(address_problems(config))
 
 
 def _require_none(problems: Iterable[Problem]) -> None:
@@ -152,6 +157,7 @@ def _require_cache_directory(config: Config) -> None:
 
 RULES: Final[Sequence[Callable[[Config], None]]] = (
     _require_listener,
+    _require_addresses,
     _require_storages,
     _require_git_settings,
     _require_auth,

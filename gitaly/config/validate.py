@@ -53,6 +53,7 @@ def _listener_problems(config: Config) -> Iterator[Problem]:
     if not (config.socket_path or config.listen_addr or config.tls_listen_addr):
         text = 'none of "socket_path", "listen_addr" or "tls_listen_addr" is set'
         yield Problem((), text)
+    yield from node_rules.address_problems(config)
 
 
 def _runtime_dir_problems(config: Config) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from gitaly.git.archive import (
 )
 from gitaly.git.arguments import fit
 from gitaly.git.bundles import EmptyBundle, bundle, fast_export
+from gitaly.git.catfile_metrics import CatfileCollector
 from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.checksum import references_checksum
 from gitaly.git.command import CompletedGit, Git, GitFailed
@@ -112,6 +113,7 @@ __all__ = [
     "Archive",
     "ArchiveFormat",
     "Born",
+    "CatfileCollector",
     "CatfilePool",
     "Child",
     "CommandLabel",

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from gitaly.errors import Internal
+from gitaly.git.catfile_metrics import CatfileCounts
 from gitaly.git.objects import (
     MEMORY_BYTES,
     PIECE_BYTES,
@@ -92,9 +93,10 @@ class Answers:
 class Catfile:
     """One process. For one caller at a time, and no more after a call was broken off."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, counts: CatfileCounts) -> None:
         assert child.stdout is not None
         self.child = child
+        self._counts = counts
         self._answers = Answers(child.stdout)
 
     @property
@@ -111,6 +113,7 @@ class Catfile:
         found = []
         for batch in _batches(revisions):
             await self._ask(b"info", batch)
+            self._counts.lookups["info"] += len(batch)
             found += [await self._answers.info(revision) for revision in batch]
         return found
 
@@ -130,6 +133,7 @@ class Catfile:
         await self._ask(b"contents", [name])
         if await self._answers.info(name) != info:
             raise Internal("object not found")
+        self._counts.lookups[info.type] += 1
         async for piece in self._answers.pieces(info):
             yield piece
 
@@ -139,6 +143,7 @@ class Catfile:
             return None
         if info.size > MEMORY_BYTES:
             raise ObjectTooLarge(info)
+        self._counts.lookups[info.type] += 1
         return Object(info.object_id, info.type, await self._answers.content(info))
 
     async def _ask(self, command: bytes, revisions: Sequence[bytes]) -> None:

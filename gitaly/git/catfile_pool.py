@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Final, NamedTuple, Self
 
 from gitaly.git.catfile import Catfile
+from gitaly.git.catfile_metrics import CatfileCounts
 from gitaly.git.command import Git
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.process import Child
@@ -33,8 +34,9 @@ class _Key(NamedTuple):
 class _Kept:
     """A process of the pool, and the task that ends it."""
 
-    def __init__(self, key: _Key) -> None:
+    def __init__(self, key: _Key, counts: CatfileCounts) -> None:
         self.key = key
+        self._counts = counts
         self.born = time.monotonic()
         self.idle_since = self.born
         self.started: asyncio.Future[Catfile] = asyncio.get_running_loop().create_future()
@@ -44,8 +46,13 @@ class _Kept:
         """From its start until it is retired."""
         try:
             async with running as child:
-                self.started.set_result(Catfile(child))
-                await self.retired.wait()
+                self._counts.started += 1
+                self._counts.running += 1
+                self.started.set_result(Catfile(child, self._counts))
+                try:
+                    await self.retired.wait()
+                finally:
+                    self._counts.running -= 1
         except Exception as error:
             if self.started.done():
                 raise
@@ -67,6 +74,7 @@ class CatfilePool:
     ) -> None:
         """`maximum`: of idle processes."""
         self._git = git
+        self.counts = CatfileCounts()
         self._maximum = maximum
         self._idle_seconds = idle_seconds
         self._age_seconds = age_seconds
@@ -103,8 +111,9 @@ class CatfilePool:
         """
         key = _key(repository)
         kept = self._taken(key)
+        self.counts.checkouts["miss" if kept is None else "hit"] += 1
         if kept is None:
-            kept = _Kept(key)
+            kept = _Kept(key, self.counts)
             self._all.add(kept)
             task = self._owner.create_task(kept.live(self._running(repository)))
             task.add_done_callback(lambda _: self._all.discard(kept))
@@ -116,7 +125,7 @@ class CatfilePool:
             if is_whole:
                 self._keep(kept)
             else:
-                kept.retired.set()
+                self._discard(kept)
 
     def resize(self, maximum: int) -> None:
         """Keep at most so many idle processes from now on."""
@@ -160,6 +169,13 @@ class CatfilePool:
         self._end(list(self._idle.values())[: max(0, len(self._idle) - self._maximum)])
         if self._idle and self._sweeping is None:
             self._sweep_later()
+
+    def _discard(self, kept: _Kept) -> None:
+        """Somebody left while git was about to answer, or to start."""
+        started = kept.started
+        if started.done() and not started.cancelled() and started.exception() is None:
+            self.counts.checkouts["dirty"] += 1
+        kept.retired.set()
 
     def _sweep(self) -> None:
         oldest = time.monotonic() - self._idle_seconds

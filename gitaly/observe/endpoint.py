@@ -18,7 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gitaly.errors import NodeError
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.serving import Pages, Server
+from gitaly.ports import is_port, split_address
 
 NO_PAGES: Final[Pages] = MappingProxyType({})
 
@@ -57,29 +59,30 @@ def make_registry() -> CollectorRegistry:
 
 
 def listen_for_metrics(address: str) -> socket.socket:
-    """A socket that listens on "host:port"; on every address without a host.
+    """A socket that listens on "host:port"; on every address without a host, on any port without
+    one.
 
     Raises CannotServeMetrics.
     """
-    host, _, port = address.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+    host, port = split_address(address)
+    if not is_port(port):
         raise CannotServeMetrics(f'listen on {address}: "{port}" is not a port')
     try:
-        return _listening(host.strip("[]"), int(port))
+        return _listening(host, port)
     except OSError as error:
         is_name = isinstance(error, socket.gaierror)
         text = error.strerror if is_name else os.strerror(error.errno or 0)
         raise CannotServeMetrics(f"listen on {address}: {text}") from error
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: str) -> socket.socket:
+    [(family, _, _, _, place), *_] = socket.getaddrinfo(
+        host or None, port or "0", type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
     if not host and socket.has_dualstack_ipv6():
         return socket.create_server(
-            ("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+            ("", place[1]), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
         )
-    [(family, _, _, _, place), *_] = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
     return socket.create_server(place, family=family, backlog=BACKLOG)
 
 
@@ -89,13 +92,15 @@ def metrics_endpoint(
     registry: CollectorRegistry,
     pages: Pages = NO_PAGES,
     listening: socket.socket | None = None,
+    hosts: KnownHosts | None = None,
 ) -> Iterator[int]:
-    """Serve /metrics on "host:port" for the length of the block, and pages; gives the port.
+    """Serve /metrics on "host:port" for the length of the block, and pages under the names that
+    they may be shown under; gives the port.
 
     `listening`: a socket that listens there already, the caller's. Raises CannotServeMetrics.
     """
     own = listen_for_metrics(address) if listening is None else listening.dup()
-    server = Server(own, pages, registry)
+    server = Server(own, pages, registry, hosts=hosts)
     try:
         yield own.getsockname()[1]
     finally:

@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, MetricsHandler
+
+from gitaly.observe.hosts import REFUSAL, KnownHosts
 
 MOST_CLIENTS: Final = 32  # at once
 CLIENT_SECONDS: Final = 30.0  # for a request, and for each piece of an answer to be taken
@@ -44,6 +47,7 @@ class _Handler(MetricsHandler):
     """Answers with a page, or with the metrics for every path that is none."""
 
     pages: Pages
+    hosts: KnownHosts | None
     server: "Server"  # type: ignore[assignment]  # not one of socketserver's
     timeout = CLIENT_SECONDS
 
@@ -55,7 +59,7 @@ class _Handler(MetricsHandler):
     def do_GET(self) -> None:  # noqa: N802  # http.server's name
         page = self.pages.get(urlsplit(self.path).path)
         if page is not None:
-            self._answer(page())
+            self._show(page)
         elif self.registry is None:
             self.send_error(404)
         else:
@@ -66,10 +70,16 @@ class _Handler(MetricsHandler):
         if page is None:
             self.send_error(405)
         else:
-            self._answer(page())
+            self._show(page)
 
-    def _answer(self, answer: Answer) -> None:
-        self.send_response(200)
+    def _show(self, page: Callable[[], Answer]) -> None:
+        if self.hosts is None or self.hosts.knows(self.headers.get("Host")):
+            self._answer(page())
+        else:
+            self._answer(Answer(kind="text/plain", body=REFUSAL.encode()), HTTPStatus.FORBIDDEN)
+
+    def _answer(self, answer: Answer, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))
         self.send_header("Cache-Control", "no-store")
@@ -93,16 +103,18 @@ class Server:
         pages: Pages,
         registry: CollectorRegistry | None,
         *,
+        hosts: KnownHosts | None = None,
         client_seconds: float = CLIENT_SECONDS,
         most_clients: int = MOST_CLIENTS,
     ) -> None:
-        """`registry` None: there are no metrics here, and other paths are not found."""
+        """`registry` None: there are no metrics here, and other paths are not found. `hosts`: under
+        which the pages are shown; None: any, as on a socket that no browser reaches."""
         self._listening = listening
         self._most_clients = most_clients
         self._handler = type(
             "Handler",
             (_Handler,),
-            {"pages": pages, "registry": registry, "timeout": client_seconds},
+            {"pages": pages, "registry": registry, "hosts": hosts, "timeout": client_seconds},
         )
         self._client_seconds = client_seconds
         self._clients: dict[socket.socket, float] = {}  # until when each must have asked; inf: has

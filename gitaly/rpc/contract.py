@@ -76,6 +76,11 @@ class Method:
         found = _follow(request, self.storage)
         return found if isinstance(found, str) else None
 
+    def storage_in(self, request: Message) -> str | None:
+        """The storage that a request touches, of whatever scope; None if it names none."""
+        repository = self.target_repository(request)
+        return repository.storage_name if repository is not None else self.storage_name(request)
+
 
 def method_of(descriptor: MethodDescriptor) -> Method:
     """Describe one RPC."""

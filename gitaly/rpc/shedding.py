@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from prometheus_client import CollectorRegistry, Gauge
+
 from gitaly.errors import ResourceExhausted
 from gitaly.rpc.call import Call
 
@@ -58,6 +60,14 @@ class RunningReads:
         self.is_on = is_on
         self._cpu_of_groups = cpu_of_groups
         self._running: set[RunningRead] = set()
+
+    def show(self, registry: CollectorRegistry) -> None:
+        """Let Prometheus see how many there are."""
+        Gauge(
+            "gitaly_burdenmonitor_active_rpcs",
+            "Reads that run and that the load shedder could cancel",
+            registry=registry,
+        ).set_function(lambda: len(self._running))
 
     async def burdens(self) -> Sequence[RunningRead]:
         """All of them, with the CPU time that each has cost."""

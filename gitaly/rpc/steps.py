@@ -24,6 +24,7 @@ from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.refusing import remember
 from gitaly.rpc.shedding import RunningReads
 from gitaly.rpc.status import OK, Outcome, outcome_of
+from gitaly.storage import Pulse
 
 Handler = Callable[[Call], Awaitable[None]]
 Step = Callable[[Handler], Handler]
@@ -52,7 +53,9 @@ class Steps:
         limits: Mapping[str, MethodLimits] = NO_LIMITS,  # by the path of the method
         reads: RunningReads | None = None,  # None: no load is shed
         refusals: Refusals | None = None,  # where the last ones are remembered
+        pulse: Pulse | None = None,  # None: storages are taken to answer
     ) -> None:
+        self._pulse = pulse
         self._refusals = refusals
         self._reads = reads
         self._limits = limits
@@ -76,8 +79,10 @@ class Steps:
     def around(self, handler: Handler, method: Method) -> Handler:
         """Wrap the handler of a method.
 
-        Limits stand below authentication, so that tokens can't expire in a queue.
+        Limits stand below authentication, so that tokens can't expire in a queue. What storages
+        are asked stands below limits: the answer must be young when the handler begins.
         """
+        handler = self.attend(handler, method)
         handler = self.limit(handler, method.path)
         handler = self.price(handler, base_cost(method))
         if self._reads is not None and method.operation == "accessor":
@@ -203,6 +208,28 @@ class Steps:
             finally:
                 if turn is not None:
                     limiter.leave(turn)
+
+        return handler
+
+    def attend(self, inner: Handler, method: Method) -> Handler:
+        """Let the handler begin when the file system below its storage answers; it may touch it
+        on the event loop. Asked at the first message, which names the storage."""
+        pulse = self._pulse
+        if pulse is None or not (method.target or method.storage):
+            return inner
+
+        async def handler(call: Call) -> None:
+            earlier = call.admit
+
+            async def admit(request: Message) -> None:
+                if earlier is not None:
+                    await earlier(request)
+                name = method.storage_in(request)
+                if name is not None and not pulse.is_fresh(name):
+                    await pulse.feel(name)
+
+            call.admit = admit
+            await inner(call)
 
         return handler
 

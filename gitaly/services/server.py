@@ -1,5 +1,7 @@
 """ServerService: the node itself."""
 
+from collections.abc import AsyncIterator
+
 from gitaly._pb.server_pb2 import (
     DiskStatisticsRequest,
     DiskStatisticsResponse,
@@ -10,7 +12,7 @@ from gitaly._pb.server_pb2 import (
     ServerSignatureRequest,
     ServerSignatureResponse,
 )
-from gitaly.errors import prefixed
+from gitaly.errors import Unavailable, prefixed
 from gitaly.git import NO_SIGNING_KEYS, GitBinary, SigningKeyFiles
 from gitaly.rpc import Call
 from gitaly.services.readiness import Readiness
@@ -18,6 +20,7 @@ from gitaly.storage import (
     Blocking,
     Patrol,
     Problem,
+    Pulse,
     Storage,
     access,
     file_system_name,
@@ -42,7 +45,9 @@ class ServerServicer:
         binary: GitBinary,
         blocking: Blocking,
         signing_keys: SigningKeyFiles = NO_SIGNING_KEYS,
+        pulse: Pulse | None = None,  # None: what the patrol has seen last is taken to be so
     ) -> None:
+        self._pulse = pulse
         self._patrol = patrol
         self._readiness = readiness
         self._binary = binary
@@ -54,18 +59,29 @@ class ServerServicer:
             server_version=VERSION,
             git_version=self._binary.version.text,
             storage_statuses=[
-                await self._blocking.run(_status, storage, health.problem)
-                for storage, health in self._patrol.health.items()
+                await self._blocking.run(_status, storage, problem)
+                async for storage, problem in self._storages()
             ],
         )
 
     async def DiskStatistics(self, _: DiskStatisticsRequest, __: Call) -> DiskStatisticsResponse:
         return DiskStatisticsResponse(
             storage_statuses=[
-                await self._blocking.run(_usage, storage, health.problem)
-                for storage, health in self._patrol.health.items()
+                await self._blocking.run(_usage, storage, problem)
+                async for storage, problem in self._storages()
             ]
         )
+
+    async def _storages(self) -> AsyncIterator[tuple[Storage, Problem | None]]:
+        """Each with its problem. One that hangs would keep the thread that looks at it."""
+        for storage, health in self._patrol.health.items():
+            problem = health.problem
+            if self._pulse is not None and problem is not Problem.HANGS:
+                try:
+                    await self._pulse.feel(storage.name)
+                except Unavailable:
+                    problem = Problem.HANGS
+            yield storage, problem
 
     async def ReadinessCheck(self, _: ReadinessCheckRequest, __: Call) -> ReadinessCheckResponse:
         failures = await self._readiness.failures()

@@ -12,6 +12,7 @@ from gitaly.storage.locks import AlreadyLocked, RepositoryLock
 from gitaly.storage.metadata import ensure_filesystem_id, filesystem_id
 from gitaly.storage.patrol import Patrol, Sight
 from gitaly.storage.probe import Probe, Problem, Space, probe
+from gitaly.storage.pulse import Pulse
 from gitaly.storage.quarantines import sweep_quarantines
 from gitaly.storage.removal import Remover
 from gitaly.storage.repository import Repository, RepositoryNotFound, RepositoryNotValid
@@ -36,6 +37,7 @@ __all__ = [
     "Phase",
     "Probe",
     "Problem",
+    "Pulse",
     "Remover",
     "Repository",
     "RepositoryCounter",

@@ -46,6 +46,7 @@ _CONCERNS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 REMOTE: Final = frozenset({"NFS", "CIFS_NUMBER", "SMB", "V9FS"})
+CAN_HANG: Final = REMOTE | {"FUSE"}  # somebody else answers, or does not
 _STATFS_BYTES: Final = 512  # more than the structure has anywhere; f_type is its first word
 _OWNER_READS: Final = stat.S_IRUSR | stat.S_IXUSR
 

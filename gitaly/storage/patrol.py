@@ -5,10 +5,8 @@ gone it may never come back. It takes no thread of those that calls use, and the
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -17,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gitaly.observe.log import Logger
+from gitaly.storage.apart import on_thread
 from gitaly.storage.file_systems import concern, file_system_name
 from gitaly.storage.health import USUAL, Health, Pace
 from gitaly.storage.locator import Storage, Storages
@@ -199,24 +198,3 @@ class Patrol(Collector):
                 problems.add_metric([storage.name, problem.value], float(problem is health.problem))
         yield from families.values()
         yield problems
-
-
-def on_thread(function: Callable[[], T]) -> asyncio.Future[T]:
-    """Run it on a thread that neither the loop nor the interpreter waits for at their end."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def finish(settle: Callable[[], None]) -> None:
-        if not future.done():
-            settle()
-
-    def work() -> None:
-        try:
-            settle = partial(future.set_result, function())
-        except Exception as error:
-            settle = partial(future.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(finish, settle)
-
-    threading.Thread(target=work, name="storage-patrol", daemon=True).start()
-    return future

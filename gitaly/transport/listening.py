@@ -7,6 +7,7 @@ import stat
 from typing import Final
 
 from gitaly.errors import NodeError
+from gitaly.ports import is_port, split_address
 
 BACKLOG: Final = 1024
 
@@ -19,9 +20,8 @@ def listen_on_port(address: str) -> socket.socket:
     """Listen on "host:port"; without a host, or on "::", for both families.
 
     Raises CannotListen or OSError."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not (port.isascii() and _is_port(port)):
+    host, port = split_address(address)
+    if not is_port(port):
         raise CannotListen(f'listen on {address}: "{port}" is not a port')
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     found.sort(key=lambda entry: (entry[0] == socket.AF_INET6) == bool(host))
@@ -41,17 +41,6 @@ def listen_on_port(address: str) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-def _is_port(port: str) -> bool:
-    """A number, or a service that the machine knows by name, as Go takes it."""
-    if not port or port.isdigit():  # none is any
-        return int(port or 0) < 1 << 16
-    try:
-        socket.getservbyname(port, "tcp")
-    except OSError:
-        return False
-    return True
 
 
 def _has_ipv6() -> bool:

@@ -1,11 +1,9 @@
-import contextlib
 import io
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -24,7 +22,7 @@ from gitaly.cgroups import (
 from gitaly.git import Processes, PrometheusCommandMetrics, keep_inherited_descriptors
 from gitaly.observe.log import make_logger
 from gitaly.storage import Blocking
-from tests.cgroups.support import MOUNTPOINT, left_below, why_no_v1
+from tests.cgroups.support import MOUNTPOINT, left_below, remove_root, why_no_v1
 from tests.git.support import newcomers, open_descriptors
 
 FREE = Resources()
@@ -50,9 +48,7 @@ def root() -> Iterator[str]:
     root = f"gitaly-test-{os.getpid()}"
     yield root
     left = [path for path in left_below(root) if not path.rstrip("/").endswith(root)]
-    for controller in ("memory", "cpu"):
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(Path(MOUNTPOINT, controller, root))
+    remove_root(root)
     assert left == []
 
 

@@ -1,9 +1,25 @@
 """The real control groups of this machine, for tests that need them."""
 
+import contextlib
 import os
 from pathlib import Path
 
 MOUNTPOINT = "/sys/fs/cgroup"
+CONTROLLERS = ("memory", "cpu", "cpuacct")  # in which a node may make groups
+
+
+def counts_apart() -> bool:
+    """Whether this machine has CPU time counted in a hierarchy of its own."""
+    return Path(MOUNTPOINT, "cpuacct/tasks").exists() and not os.path.samefile(
+        f"{MOUNTPOINT}/cpuacct", f"{MOUNTPOINT}/cpu"
+    )
+
+
+def remove_root(root: str) -> None:
+    """Remove an empty group of ours from all hierarchies."""
+    for controller in CONTROLLERS:
+        with contextlib.suppress(FileNotFoundError):
+            Path(MOUNTPOINT, controller, root).rmdir()
 
 
 def why_no_v1() -> str:
@@ -28,10 +44,10 @@ def groups_of(pid: int | str) -> dict[str, str]:
 
 
 def left_below(root: str) -> list[str]:
-    """The groups that exist below a root of ours, in both hierarchies."""
+    """The groups that exist below a root of ours, in all hierarchies."""
     return [
         str(path)
-        for controller in ("memory", "cpu")
+        for controller in CONTROLLERS
         for path in Path(MOUNTPOINT, controller, root).glob("**/")
     ]
 

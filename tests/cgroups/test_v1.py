@@ -14,7 +14,7 @@ import pytest
 from gitaly.cgroups import CgroupsUnusable, Choice, Groups, Resources, Settings, Version1
 from gitaly.cgroups.remedies import remedy
 from gitaly.observe.log import make_logger
-from tests.cgroups.support import MOUNTPOINT
+from tests.cgroups.support import MOUNTPOINT, counts_apart
 
 DEAD = 99_999_999  # no process has this number
 
@@ -154,6 +154,45 @@ def test_statistics_of_a_group_with_a_process_in_it(root: str) -> None:
     assert (found.memory_bytes or 0) >= (found.anonymous_bytes or 0)
     assert (found.oom_kills, found.is_under_oom, found.cpu_periods) == (0, False, 0)
     assert found.processes == {"memory": 1, "cpu": 0}
+    groups.stop()
+
+
+@pytest.fixture
+def apart() -> None:
+    if not counts_apart():
+        pytest.skip("cpuacct is mounted together with cpu, or not at all")
+
+
+def burnt(groups: Groups) -> int:
+    """Nanoseconds of CPU that the kernel has counted for processes of the first group."""
+    path = f"{groups.parent_path}/repos-0"
+    script = "for d in $@; do echo 0 >$d; done; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"
+    doors = groups.hierarchy.doors(path)
+    subprocess.run(["/bin/sh", "-c", script, "sh", *doors], check=True)
+    found = groups.hierarchy.statistics(path)
+    return (found.cpu_user or 0) + (found.cpu_kernel or 0)
+
+
+@pytest.mark.usefixtures("apart")
+def test_cpu_time_is_counted_where_its_controller_is_mounted_alone(root: str) -> None:
+    groups = groups_in(root)
+    groups.start()
+    assert burnt(groups) > 1_000_000
+    assert Path(MOUNTPOINT, "cpuacct", groups.parent_path, "repos-0").is_dir()
+    groups.stop()
+    assert not Path(MOUNTPOINT, "cpuacct", groups.parent_path).exists()
+
+
+@pytest.mark.usefixtures("apart")
+def test_where_cpu_time_may_not_be_counted_groups_work_without(root: str) -> None:
+    hierarchy = Version1(MOUNTPOINT, accounting="/proc/nothing can be made here")
+    settings = Settings(hierarchy_root=root, count=1)
+    choice = Choice(settings, random.Random(1))
+    groups = Groups(hierarchy, settings, choice, DEAD, make_logger(io.BytesIO()))
+    groups.start()
+    assert len(hierarchy.directories("x")) == len(hierarchy.homes) == 2
+    assert len(groups.ensure("repos-0").doors) == 2
+    assert hierarchy.statistics(groups.parent_path).cpu_user is None
     groups.stop()
 
 

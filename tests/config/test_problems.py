@@ -63,6 +63,16 @@ def test_problems_come_in_the_order_of_the_original(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_of_the_status_page_has_no_port(good: str) -> None:
+    hosts = '["gitaly1", "a-b.internal", "gitaly1:9236", "", "*"]'
+    allowed = 'allowed: "gitaly1.internal", without a port'
+    assert told(f"{good}[prometheus]\nstatus_page_hosts = {hosts}") == [
+        f'prometheus.status_page_hosts.[2]: "gitaly1:9236" is not a name; {allowed}',
+        f'prometheus.status_page_hosts.[3]: "" is not a name; {allowed}',
+        f'prometheus.status_page_hosts.[4]: "*" is not a name; {allowed}',
+    ]
+
+
 @pytest.mark.parametrize("key", ["bin_dir", "runtime_dir"])
 def test_a_directory_of_the_node_must_be_one(good: str, tmp_path: Path, key: str) -> None:
     rest = good.replace("bin_dir", "ignored") if key == "bin_dir" else good

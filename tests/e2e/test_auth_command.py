@@ -4,12 +4,13 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,19 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     ]
 
 
+def test_tls_with_the_port_of_those_without_is_said_to_be_that(strict: NodeProcess) -> None:
+    done = auth_test(f"tls://127.0.0.1:{strict.tcp}", token="new horse")
+    assert done.returncode == 4
+    why = "wrong version number: no TLS is spoken there; is it the port of listen_addr?"
+    assert lines(done)[1:] == [f"Answer: FAILED (TLS: {why})"]
+    url = f"gitaly+tls://127.0.0.1:{strict.tcp}/default/a.git"
+    path = f"{BIN}:{os.environ['PATH']}"
+    asked = subprocess.run(
+        ["git", "ls-remote", url], env={"PATH": path}, check=False, capture_output=True, text=True
+    )
+    assert asked.stderr == f"fatal: {url}: dial tcp 127.0.0.1:{strict.tcp}: {why}\n"
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_somebody_else_is_there(scheme: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
@@ -241,6 +255,49 @@ def test_somebody_else_is_there(scheme: str) -> None:
         assert done.stderr == ""
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(10)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls", "unix"])
+def test_a_node_that_hangs_is_not_waited_for_and_told_from_one_that_is_not_there(
+    stopped: NodeProcess, scheme: str
+) -> None:
+    done = auth_test(
+        {
+            "tcp": f"tcp://127.0.0.1:{stopped.tcp}",
+            "tls": f"tls://127.0.0.1:{stopped.tls}",
+            "unix": f"unix:{stopped.socket}",
+        }[scheme],
+        "--timeout",
+        0.5,
+        token="new horse",
+    )
+    assert done.returncode == 4
+    assert lines(done)[1:] == [
+        "Answer: FAILED (connected, and no answer within 0.5 seconds: the node hangs or has too"
+        " much to do, or something else listens there; on its machine, ask `gitaly status CONFIG`)"
+    ]
+
+
+@pytest.fixture
+def stopped(strict: NodeProcess) -> Iterator[NodeProcess]:
+    os.kill(strict.pid, signal.SIGSTOP)
+    yield strict
+    os.kill(strict.pid, signal.SIGCONT)
+
+
+def test_a_node_whose_queue_is_full_is_not_waited_for(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(f"{tmp_path}/s")
+        listening.listen(0)
+        before = stack.enter_context(socket.socket(socket.AF_UNIX))
+        before.connect(f"{tmp_path}/s")
+        done = auth_test(f"unix:{tmp_path}/s", "--timeout", 0.5, token="new horse")
+    assert done.returncode == 4
+    assert lines(done)[1:] == [
+        "Answer: FAILED (no connection within 0.5 seconds: the node hangs, and so many wait"
+        " already that nobody may join them; on its machine, ask `gitaly status CONFIG`)"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A node on which everything is switched on that has metrics, after a little of every work."""
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest, PostUploadPackWithSidechannelRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadPackWithSidechannelRequest
 from gitaly.token import make_token
-from tests.cgroups.support import MOUNTPOINT, why_no_v1
+from tests.cgroups.support import remove_root, why_no_v1
 from tests.hooks.gitlab.server import GitLabServer
 from tests.services.node_under_test import A, Node, Push, a_node_with_a_repository
 from tests.services.packets import lines
@@ -136,6 +135,5 @@ async def busy_node(directory: Path) -> AsyncIterator[Busy]:
                 await busy.work()
                 yield busy
     finally:
-        for controller in ("memory", "cpu") if group else ():
-            with contextlib.suppress(FileNotFoundError):
-                await asyncio.to_thread(os.rmdir, Path(MOUNTPOINT, controller, group))
+        if group:
+            await asyncio.to_thread(remove_root, group)

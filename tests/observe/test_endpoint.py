@@ -48,7 +48,12 @@ def test_a_port_in_use_is_said_in_one_line() -> None:
 
 @pytest.mark.parametrize(
     ("address", "port"),
-    [("127.0.0.1:65536", "65536"), ("localhost", "localhost"), ("127.0.0.1:", ""), ("[::1]", "1]")],
+    [
+        ("127.0.0.1:65536", "65536"),
+        ("localhost", "localhost"),
+        ("127.0.0.1:http x", "http x"),
+        ("[::1]", "1]"),
+    ],
 )
 def test_what_is_no_port_is_named(address: str, port: str) -> None:
     with (

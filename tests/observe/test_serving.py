@@ -7,12 +7,13 @@ import stat
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.pages import content_policy, status_pages
 from gitaly.observe.serving import Answer, Pages, Server, status_socket
 from gitaly.observe.snapshot import NodeState, Snapshot, from_json
@@ -23,7 +24,7 @@ PAGES: Pages = {"/huge": lambda: HUGE, "/small": lambda: Answer(kind="text/plain
 
 
 @contextmanager
-def serving(pages: Pages = PAGES, **options: float) -> Iterator[int]:
+def serving(pages: Pages = PAGES, **options: float | KnownHosts) -> Iterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
     server = Server(listening, pages, CollectorRegistry(), **options)  # type: ignore[arg-type]  # of its own
@@ -157,6 +158,66 @@ def test_heads_of_pages_have_no_body_and_metrics_have_none() -> None:
         assert get(port, "/metrics", "HEAD")[0] == 405
         assert get(port, "/small", "POST")[0] == 501
         assert get(port, "/small", "DELETE")[0] == 501
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "192.0.2.7:9236",
+        "[::1]:9236",
+        "[2001:db8::1]",
+        "localhost:9236",
+        "LOCALHOST.",
+        "gitaly1.internal:9236",
+        "Gitaly1.Internal",
+    ],
+)
+def test_a_page_is_shown_under_addresses_and_names_of_the_node(host: str) -> None:
+    with serving(hosts=KnownHosts(["gitaly1.internal"])) as port:
+        assert under(host, port, "/small") == (200, b"small")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "rebound.example:9236",
+        "gitaly1.internal.rebound.example",
+        "127.0.0.1.rebound.example",
+        "localhost.rebound.example",
+        "[rebound.example]:9236",
+        "gitaly1",
+        "",
+        ":9236",
+        "127.0.0.1, rebound.example",
+    ],
+)
+def test_a_page_is_not_shown_under_a_name_of_somebody_else(host: str) -> None:
+    with serving(hosts=KnownHosts(["gitaly1.internal"])) as port:
+        status, said = under(host, port, "/small")
+        assert status == 403
+        assert b"prometheus.status_page_hosts" in said
+        assert b"gitaly1" not in said  # the stranger can read this
+
+
+def test_prometheus_may_ask_under_any_name() -> None:
+    with serving(hosts=KnownHosts([])) as port:
+        status, page = under("whatever.example", port, "/metrics")
+    assert (status, page) == (200, b"")  # an empty registry
+
+
+def test_who_names_no_host_is_no_browser() -> None:
+    with serving(hosts=KnownHosts([])) as port, asked(port, "/small") as connected:
+        assert b"".join(iter(lambda: connected.recv(65536), b"")).endswith(b"small")
+
+
+def under(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """What a client is told that calls the server so."""
+    talk = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    with closing(talk):
+        talk.request("GET", path, headers={"Host": host})
+        answer = talk.getresponse()
+        return answer.status, answer.read()
 
 
 def test_a_query_does_not_change_the_page() -> None:

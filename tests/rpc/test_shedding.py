@@ -56,6 +56,25 @@ async def test_a_read_that_is_shed_fails_with_the_reason(serve: Serve) -> None:
     assert (line["grpc.code"], line["error"]) == ("ResourceExhausted", text)
 
 
+async def test_prometheus_sees_how_many_reads_could_be_shed(serve: Serve) -> None:
+    servicer, reads, registry = Repositories(), RunningReads(cpu), CollectorRegistry()
+    reads.show(registry)
+
+    def shown() -> float | None:
+        return registry.get_sample_value("gitaly_burdenmonitor_active_rpcs")
+
+    async with serve(servicer, reads=reads) as node:
+        assert shown() == 0
+        tasks = [asking(node, EXISTS, exists()), asking(node, EXISTS, exists())]
+        await servicer.until_begun(2)
+        assert shown() == 2
+        servicer.may_end.release()
+        servicer.may_end.release()
+        for task in tasks:
+            await task
+        assert shown() == 0
+
+
 async def test_a_change_is_never_shed(serve: Serve) -> None:
     servicer, reads = Repositories(), RunningReads(cpu)
     async with serve(servicer, reads=reads) as node:

@@ -16,7 +16,7 @@ from gitaly.transport.channel import Channel
 from gitaly.transport.pktline import DELIM, FLUSH, PktLineReader, encode
 from gitaly.transport.sideband import STDERR
 from gitaly.transport.sidechannel import InputEncoder
-from tests.cgroups.support import MOUNTPOINT, groups_of, left_below, why_no_v1
+from tests.cgroups.support import groups_of, left_below, remove_root, why_no_v1
 from tests.faults.nodes import run_git
 from tests.services.node_under_test import (
     A,
@@ -50,9 +50,7 @@ def root() -> Iterator[str]:
     root = f"gitaly-test-{os.getpid()}"
     yield root
     assert [path for path in left_below(root) if not path.rstrip("/").endswith(root)] == []
-    for controller in ("memory", "cpu"):
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(Path(MOUNTPOINT, controller, root))
+    remove_root(root)
 
 
 @pytest.fixture
@@ -168,6 +166,8 @@ async def test_the_metrics_show_every_group_that_exists(node: Node) -> None:
         assert node.metric("gitaly_cgroup_memory_reclaim_attempts_total", path=group) is not None
         assert node.metric("gitaly_cgroup_cpu_cfs_periods_total", path=group) == 0
         assert node.metric("gitaly_cgroup_oom_kills_total", path=group) == 0
+        for kind in ("user", "kernel"):
+            assert node.metric("gitaly_cgroup_cpu_usage_total", path=group, type=kind) is not None
     limit = node.metric("gitaly_cgroup_memory_limit_bytes", path=f"{path}/repos-0")
     assert limit == LIMIT
     for subsystem in ("memory", "cpu"):
