@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gitaly.archivecache import ArchiveCache
 from gitaly.cgroups import CgroupSpawner, Group, Groups, Statistics
 from gitaly.config import Config
 from gitaly.git import Account, GitBinary, GroupUsage, Processes, usage_of_groups
@@ -25,6 +26,7 @@ from gitaly.observe.snapshot import (
     MOST_CALLS,
     MOST_GROUPS,
     AccessState,
+    CacheState,
     CallState,
     CertificateState,
     GroupsState,
@@ -67,6 +69,7 @@ class Subjects:
     groups: Groups | None
     spawner: CgroupSpawner | None
     cache: PackCache
+    archives: ArchiveCache | None
     processes: Processes
     refusals: Refusals
     authenticator: Authenticator
@@ -135,6 +138,7 @@ class Inspection:
             queues=queues,
             cgroups=cgroups,
             cache=cache,
+            archives=subjects.archives.state() if subjects.archives else CacheState(),
             refusals=tuple(subjects.refusals.latest()),
             access=_access(subjects.authenticator),
             certificate=_certificate(subjects.certificate),

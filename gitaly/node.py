@@ -257,6 +257,7 @@ async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: B
             groups=place.groups,
             spawner=place.spawner if isinstance(place.spawner, CgroupSpawner) else None,
             cache=cache,
+            archives=archives,
             processes=processes,
             refusals=refusals,
             authenticator=authenticator,

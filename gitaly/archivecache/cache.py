@@ -10,6 +10,7 @@ from gitaly.archivecache.key import key_of
 from gitaly.archivecache.substitution import Substitution
 from gitaly.git import Archive, Git, RepositoryPaths
 from gitaly.observe.log import Logger
+from gitaly.observe.snapshot import CacheState
 from gitaly.streamcache import (
     Blocking,
     CacheMetrics,
@@ -66,6 +67,10 @@ class ArchiveCache:
     def adopt(self, policy: Policy, min_free_bytes: int) -> None:
         """Keep archives by another policy from now on."""
         self._streams.adopt(policy, min_free_bytes)
+
+    def state(self) -> CacheState:
+        """What it has and does, for any thread."""
+        return self._streams.state()
 
     async def pieces(
         self,

@@ -11,7 +11,7 @@ from gitaly.git import PipeReader
 from gitaly.git.transfer import ENOUGH_BYTES, MESSAGE_BYTES, PAUSE_SECONDS
 from gitaly.streamcache import Blocking
 
-MESSAGES_AT_ONCE: Final = 4  # read by one hop to a thread, while as many are being sent
+MESSAGES_AT_ONCE: Final = 2  # read by one hop to a thread, while as many wait to be sent
 
 
 class Moved(NamedTuple):

@@ -107,7 +107,9 @@ def _lines(process: Process) -> Iterator[str]:
     yield from _calls(snapshot)
     yield from _queues(snapshot.queues)
     yield from _groups(snapshot)
-    yield f"  cache: {_cache(snapshot.cache)}"
+    yield f"  cache: {_cache(snapshot.cache, 'packs')}"
+    if snapshot.archives.is_enabled:
+        yield f"  archive cache: {_cache(snapshot.archives, 'archives')}"
     yield from _refusals(snapshot)
     yield f"  authentication: {'; '.join(_access(snapshot))}"
     yield from _certificate(snapshot)
@@ -185,14 +187,14 @@ def _group(group: GroupState) -> str:
     )
 
 
-def _cache(cache: CacheState) -> str:
+def _cache(cache: CacheState, things: str) -> str:
     if not cache.is_enabled:
-        return f"off; {cache.productions_total} packs are being computed"
+        return f"off; {cache.productions_total} {things} are being computed"
     budget = f" of {size(cache.budget_bytes)}" if cache.budget_bytes else ""
     return (
-        f"{cache.entries} packs, {size(cache.used_bytes)}{budget}; {cache.hits} hits"
+        f"{cache.entries} {things}, {size(cache.used_bytes)}{budget}; {cache.hits} hits"
         f" ({cache.joined} joined), {cache.misses} misses;"
-        f" {cache.productions_total} packs are being computed"
+        f" {cache.productions_total} {things} are being computed"
     )
 
 

@@ -145,7 +145,7 @@ class GroupsState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductionState:
-    """A pack that git computes now."""
+    """A pack, or an archive, that git makes now."""
 
     repository: str = ""
     state: str = ""  # "filling": it goes to the cache; "spilling": straight to its readers
@@ -155,7 +155,7 @@ class ProductionState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheState:
-    """The pack-objects cache."""
+    """The pack-objects cache, or the one of archives."""
 
     is_enabled: bool = False
     directory: str = ""
@@ -243,6 +243,7 @@ class Snapshot:
     queues: tuple[QueueState, ...] = ()
     cgroups: GroupsState = field(default_factory=GroupsState)
     cache: CacheState = field(default_factory=CacheState)
+    archives: CacheState = field(default_factory=CacheState)
     refusals: tuple[Refusal, ...] = ()  # the latest first
     access: AccessState = field(default_factory=AccessState)
     certificate: CertificateState = field(default_factory=CertificateState)

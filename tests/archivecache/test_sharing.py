@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from gitaly._pb.repository_pb2 import GetArchiveRequest
 from gitaly.errors import FailedPrecondition
 from tests.archivecache.conftest import MIB, TAR, MakePlace, Uncached, fill
-from tests.git.support import Bare, newcomers
+from tests.git.support import Bare, newcomers, run_git
 from tests.services.repository.filling import commit_files, sizes_of, take_one
+from tests.storage.support import message
 from tests.transport.wires import until
 
 FILES = {"README.md": b"hello\n", "src/app.py": b"print()\n", "src/lib/old.py": b""}
@@ -115,6 +117,19 @@ async def test_two_lists_of_excluded_paths_do_not_run_together(
     async with place() as here:
         assert list((await here.archive(exclude=[b"a,b"])).files) == ["p/a", "p/b", "p/c"]
         assert list((await here.archive(exclude=[b"a", b"b"])).files) == ["p/a,b", "p/c"]
+
+
+async def test_repositories_with_sha_256_share_too(
+    place: MakePlace, root: Path, uncached: Uncached
+) -> None:
+    path = str(root / "b.git")
+    run_git("init", "--bare", "--quiet", "--template=", "--object-format=sha256", path)
+    assert len(commit_files(Bare(path), FILES)) == 64
+    wanted = {"repository": message("b.git")}
+    async with place() as here:
+        first = await here.archive(**wanted)
+        assert first.data == await uncached(**wanted)
+        assert (await here.archive(**wanted)).is_hit
 
 
 async def test_what_does_not_exist_is_refused_as_ever(place: MakePlace, bare: Bare) -> None:

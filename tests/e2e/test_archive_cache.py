@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from gitaly._pb.repository_pb2 import (
 from gitaly._pb.shared_pb2 import Repository
 from tests.e2e.clients import Way, commit
 from tests.e2e.conftest import make_bare
+from tests.e2e.looking import Looker
 from tests.e2e.node_process import NodeProcess, wait_until
 from tests.e2e.reloading import append, edit, reload, reloaded
 
@@ -92,6 +94,8 @@ def test_a_storm_of_downloads_runs_one_git(
     assert sum("archive_cache.generated_bytes" in line for line in lines) == 1
     assert len({line["archive_cache.key"] for line in lines}) == 1
     assert sorted(line["archive_cache.hit"] for line in lines) == ["false"] + ["true"] * 11
+    said = Looker(caching).gitaly("status").stdout
+    assert re.search(r"archive cache: 1 archives, \S+ MiB; 11 hits \(\d+ joined\), 1 misses", said)
 
 
 def test_a_push_and_a_removal_are_seen_at_once(caching: NodeProcess, work: Path, name: str) -> None:

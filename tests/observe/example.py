@@ -204,6 +204,16 @@ EXAMPLE = judged(
             groups_total=2,
             spawners=3,
         ),
+        archives=CacheState(
+            is_enabled=True,
+            directory="/var/opt/gitaly/repositories/+gitaly/ArchiveCache",
+            entries=12,
+            used_bytes=2_254_857_830,
+            budget_bytes=20_000_000_000,
+            hits=960,
+            misses=88,
+            joined=31,
+        ),
         cache=CacheState(
             is_enabled=True,
             directory="/var/opt/gitaly/repositories/+gitaly/PackObjectsCache",
