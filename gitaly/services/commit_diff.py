@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final, TypedDict
 
 from gitaly._pb.diff_pb2 import CommitDiffRequest, CommitDiffResponse
@@ -204,7 +203,7 @@ async def _line_counts(
 
 def _without_patch(entry: RawEntry, counts: LineCounts | None) -> CommitDiffResponse:
     return CommitDiffResponse(
-        **sides_of(replace(entry, old_path=entry.new_path)),
+        **sides_of(entry._replace(old_path=entry.new_path)),
         end_of_patch=True,
         lines_added=counts.additions if counts else 0,
         lines_removed=counts.deletions if counts else 0,

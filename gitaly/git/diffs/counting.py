@@ -1,7 +1,24 @@
 """Counts the lines of a patch, with few steps for each hunk and none for each line."""
 
+import re
+from typing import Final
+
 from gitaly.git.diffs.limits import PatchSize
 from gitaly.git.diffs.raw import RawEntry
+
+_HUNK_HEADERS: Final = re.compile(rb"\n@@[^\n]*")
+
+
+def size_of(text: bytes) -> PatchSize:
+    """What counts of a patch that is whole and kept; it begins with "@@" or "Binary", or is
+    empty."""
+    lines, octets = text.count(b"\n"), len(text)
+    if text.startswith(b"@@"):
+        headers = _HUNK_HEADERS.findall(text)
+        first = text.find(b"\n") + 1 or octets
+        lines -= len(headers) + 1
+        octets -= first + len(b"".join(headers))
+    return PatchSize(len(text), lines, octets)
 
 
 class PatchCounter:
