@@ -122,23 +122,22 @@ class DiffParser:
         buffer = self._buffer
         if self._large is not None and self._large.is_at_line_start and buffer.startswith(_HEADER):
             self._end_of_patch(b"", events)
-        whole = buffer.rfind(_NEXT, self._searched) + 1
-        if whole:
-            self._read_whole(bytes(memoryview(buffer)[:whole]), events)
-            del buffer[:whole]
+        end = buffer.find(_NEXT, self._searched) + 1
+        if end:
+            del buffer[: self._read_whole(bytes(buffer), end, events)]
         self._searched = max(0, len(buffer) - len(_NEXT) + 1)
         if self.is_done:
             buffer.clear()
         elif self._large is not None or len(buffer) > self._large_patch_bytes:
             self._part_of_patch(events)
 
-    def _read_whole(self, text: bytes, events: list[Event]) -> None:
-        """Patches that are complete; the first may have begun before."""
-        start, size = 0, len(text)
-        while start < size and not self.is_done:
-            end = text.find(_NEXT, start) + 1 or size
+    def _read_whole(self, text: bytes, end: int, events: list[Event]) -> int:
+        """Patches that are complete, the first up to `end`; where the one begins that is not."""
+        start = 0
+        while end and not self.is_done:
             self._end_of_patch(text[start:end], events)
-            start = end
+            start, end = end, text.find(_NEXT, end) + 1
+        return start
 
     def _part_of_patch(self, events: list[Event]) -> None:
         """Take the lines that are complete; the rest may be the beginning of "diff --git"."""

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from gitaly.errors import Internal
 from gitaly.git.c_quoting import c_unquoted
 
-
 # Modes, ids, the status, and names as git quotes them: without tab and line feed.
 _LINE: Final = re.compile(
     rb":([0-7]+) ([0-7]+) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])[0-9]*\t([^\t]+)(?:\t([^\t]+))?"
