@@ -9,7 +9,7 @@ import re
 from collections import deque
 from typing import Final, NamedTuple
 
-from gitaly.git.diffs.counting import PatchCounter, size_of
+from gitaly.git.diffs.counting import PatchCounter, counts_of
 from gitaly.git.diffs.limits import Limits, PatchSize, Tally, Verdict
 from gitaly.git.diffs.raw import DiffUnreadable, RawEntry, parse_line
 
@@ -183,22 +183,14 @@ class DiffParser:
 
     def _whole(self, entry: RawEntry, text: bytes) -> FileDiff:
         """A patch that is short enough, as nearly all are; hence without a step too many."""
-        size = size_of(text) if self._tally.counts_bytes else PatchSize(len(text), 0, 0)
+        added, removed, size = counts_of(text, exactly=self._tally.counts_bytes)
         verdict = self._judge(entry, size)
         if self.is_done:
             return OVERFLOW
-        return FileDiff(
-            entry,
-            has_patch=True,
-            patch=b"" if verdict.is_pruned else text,
-            patch_bytes=size.length,
-            is_pruned=verdict.is_pruned,
-            binary=text.startswith(b"Binary"),
-            collapsed=verdict.collapsed,
-            too_large=verdict.too_large,
-            overflow=verdict.overflow,
-            lines_added=text.count(b"\n+"),
-            lines_removed=text.count(b"\n-"),
+        is_pruned, binary = verdict.is_pruned, text.startswith(b"Binary")
+        return FileDiff(  # by position: names would cost as much as the rest of it
+            *(entry, True, b"" if is_pruned else text, size.length, False, is_pruned, binary),
+            *(verdict.collapsed, verdict.too_large, verdict.overflow, added, removed),
         )
 
     def _judge(self, entry: RawEntry, size: PatchSize) -> Verdict:
@@ -247,8 +239,12 @@ class DiffParser:
     def _has_next(self) -> bool:
         if not self._next and self._raw:
             entry, old_name, new_name = parse_line(self._raw.popleft())
-            header = _HEADER + _prefixed(b"a/", old_name) + b" " + _prefixed(b"b/", new_name)
-            self._next.extend((one, header + b"\n") for one in entry.without_type_change())
+            if old_name[:1] == b'"' or new_name[:1] == b'"':
+                names = _prefixed(b"a/", old_name) + b" " + _prefixed(b"b/", new_name)
+            else:
+                names = b"a/%b b/%b" % (old_name, new_name)
+            header = b"diff --git %b\n" % names
+            self._next.extend([(one, header) for one in entry.without_type_change()])
         return bool(self._next)
 
     def _without_patch(self, events: list[Event]) -> None:
