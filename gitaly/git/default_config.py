@@ -113,6 +113,9 @@ def _table(threads: str) -> Mapping[str, Pairs]:
                 *pack,
                 *_fsck("fetch.fsck"),
             ),
+            # Told an object id, git would look for references of that name, to warn of them: half
+            # a millisecond where there are thousands.
+            "diff": (("core.warnAmbiguousRefs", "false"),),
             "init": (("init.defaultBranch", "main"), ("init.templateDir", "")),
             "repack": (
                 ("repack.writeBitmaps", "true"),

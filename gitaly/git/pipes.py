@@ -27,6 +27,7 @@ class _PipeEnd:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
+        self.is_large = False  # there is room for 1 MiB in the pipe
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -45,6 +46,7 @@ class _PipeEnd:
         """Make room for 1 MiB in the pipe, if the kernel lets us."""
         try:
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+            self.is_large = True
         except OSError:
             return  # pipe-user-pages-soft is used up: the pipe works as it is
 

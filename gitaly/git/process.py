@@ -94,6 +94,10 @@ class Child:
         """Wait for its end. Output that nobody reads makes it wait for us: read first."""
         return await asyncio.shield(self._exit)
 
+    async def pause(self, seconds: float) -> None:
+        """Let it work for a while, at most until its end."""
+        await asyncio.wait((self._exit,), timeout=seconds)
+
     def close_pipes(self) -> None:
         """Close our ends; a child that still writes dies of it."""
         for end in (self.stdin, self.stdout, self.stderr):

@@ -1,11 +1,10 @@
 """CommitDiff: changed files and their patches."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final, TypedDict
 
-from gitaly._pb.diff_pb2 import CommitDiffRequest, CommitDiffResponse
+from gitaly._pb.diff_pb2 import CommitDiffRequest
 from gitaly.errors import prefixed
 from gitaly.git.diffs import (
     Comparison,
@@ -18,7 +17,8 @@ from gitaly.git.diffs import (
     PatchText,
     RawEntry,
 )
-from gitaly.services.patch_pieces import PatchSpool, patch_pieces
+from gitaly.services.commit_diff_messages import first_message, further_message, messages_of
+from gitaly.services.patch_pieces import PatchSpool
 from gitaly.storage import Blocking
 
 RENAMES: Final = "30%"
@@ -69,8 +69,9 @@ def options_of(request: CommitDiffRequest) -> PatchOptions:
 
 async def commit_diff(
     diffs: Diffs, blocking: Blocking, comparison: Comparison, options: PatchOptions
-) -> AsyncGenerator[list[CommitDiffResponse], None]:
-    """One message or more for each file, in git's order; those together that are at hand.
+) -> AsyncGenerator[list[bytes], None]:
+    """One encoded CommitDiffResponse or more for each file, in git's order; together what is at
+    hand.
 
     Where white space is ignored, what differs in nothing else comes last, without a patch; so does
     each file that was not looked at because of the limits. Source: Gitaly,
@@ -88,15 +89,13 @@ async def commit_diff(
                 async for responses in _told(events, spool):
                     yield responses
     if options.ignores_space:
-        async for response in _differing_in_space(diffs, comparison, seen):
-            yield [response]
+        async for messages in _differing_in_space(diffs, comparison, seen):
+            yield messages
 
 
-async def _told(
-    events: Sequence[Event], spool: PatchSpool
-) -> AsyncIterator[list[CommitDiffResponse]]:
+async def _told(events: Sequence[Event], spool: PatchSpool) -> AsyncIterator[list[bytes]]:
     """What has been read at once; no list is empty."""
-    ready: list[CommitDiffResponse] = []
+    ready: list[bytes] = []
     for event in events:
         if isinstance(event, PatchText):
             await spool.add(event.data)
@@ -105,52 +104,31 @@ async def _told(
             if ready:
                 yield ready
             ready = []
-            async for responses in _from_spool(event, spool):
-                yield responses
+            async for messages in _from_spool(event, spool):
+                yield messages
             continue
-        spool.clear()
-        ready += responses_of(event)
+        if event.in_pieces:
+            spool.clear()
+        ready += messages_of(event)
     if ready:
         yield ready
 
 
-async def _from_spool(file: FileDiff, spool: PatchSpool) -> AsyncIterator[list[CommitDiffResponse]]:
+async def _from_spool(file: FileDiff, spool: PatchSpool) -> AsyncIterator[list[bytes]]:
     """A file whose patch is large."""
-    response, ready = response_of(file), list[CommitDiffResponse]()
+    ready: list[bytes] = []
+    is_first = True
     async for piece, is_last in spool.pieces():
-        response.raw_patch_data, response.end_of_patch = piece, is_last
-        ready.append(response)
-        response = CommitDiffResponse()
+        if is_first:
+            ready.append(first_message(file, piece, is_last=is_last))
+        else:
+            ready.append(further_message(piece, is_last=is_last))
+        is_first = False
         if len(ready) == PIECES_AT_ONCE:
             yield ready
             ready = []
     if ready:
         yield ready
-
-
-def responses_of(file: FileDiff) -> Iterator[CommitDiffResponse]:
-    """A file whose patch is at hand."""
-    response = response_of(file)
-    for piece, is_last in patch_pieces(file.patch):
-        response.raw_patch_data, response.end_of_patch = piece, is_last
-        yield response
-        response = CommitDiffResponse()
-
-
-def response_of(file: FileDiff) -> CommitDiffResponse:
-    """Everything but the patch."""
-    entry = file.entry
-    if entry is None:
-        return CommitDiffResponse(overflow_marker=True)
-    return CommitDiffResponse(
-        **sides_of(entry),
-        binary=file.binary,
-        overflow_marker=file.overflow,
-        collapsed=file.collapsed,
-        too_large=file.too_large,
-        lines_added=file.lines_added,
-        lines_removed=file.lines_removed,
-    )
 
 
 def sides_of(entry: RawEntry) -> Sides:
@@ -176,15 +154,14 @@ def _key(entry: RawEntry) -> Key:
 
 async def _differing_in_space(
     diffs: Diffs, comparison: Comparison, seen: set[Key]
-) -> AsyncIterator[CommitDiffResponse]:
+) -> AsyncIterator[list[bytes]]:
     async with aclosing(diffs.tree_entries(comparison, f"--find-renames={RENAMES}")) as batches:
         async for batch in batches:
             missing = [entry for entry in batch if _key(entry) not in seen]
             for start in range(0, len(missing), NAMES_AT_ONCE):
                 some = missing[start : start + NAMES_AT_ONCE]
                 counts = await _line_counts(diffs, comparison, some)
-                for entry in some:
-                    yield _without_patch(entry, counts.get(entry.new_path))
+                yield [_without_patch(entry, counts.get(entry.new_path)) for entry in some]
 
 
 async def _line_counts(
@@ -202,10 +179,10 @@ async def _line_counts(
             return {counts.path: counts async for batch in batches for counts in batch}
 
 
-def _without_patch(entry: RawEntry, counts: LineCounts | None) -> CommitDiffResponse:
-    return CommitDiffResponse(
-        **sides_of(replace(entry, old_path=entry.new_path)),
-        end_of_patch=True,
+def _without_patch(entry: RawEntry, counts: LineCounts | None) -> bytes:
+    file = FileDiff(
+        entry._replace(old_path=entry.new_path),
         lines_added=counts.additions if counts else 0,
         lines_removed=counts.deletions if counts else 0,
     )
+    return first_message(file, b"", is_last=True)

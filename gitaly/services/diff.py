@@ -10,7 +10,6 @@ from gitaly._pb.diff_pb2 import (
     CommitDeltaRequest,
     CommitDeltaResponse,
     CommitDiffRequest,
-    CommitDiffResponse,
     DiffBlobsRequest,
     DiffBlobsResponse,
     DiffStats,
@@ -77,9 +76,7 @@ class DiffServicer:
         self._blob_diffs = BlobDiffs(diffs, objects, formats, blocking)
         self._blocking = blocking
 
-    async def CommitDiff(
-        self, request: CommitDiffRequest, _: Call
-    ) -> AsyncIterator[list[CommitDiffResponse]]:
+    async def CommitDiff(self, request: CommitDiffRequest, _: Call) -> AsyncIterator[list[bytes]]:
         comparison = await self._trees(self._comparison(request, *request.paths))
         options = options_of(request)
         responses = commit_diff(self._diffs, self._blocking, comparison, options)

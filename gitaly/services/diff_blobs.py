@@ -109,7 +109,7 @@ class BlobDiffs:
                 comparison = Comparison(repository=repository, old=old, new=new)
                 async for event in self._one_pair(comparison, options, directory):
                     if isinstance(event, FileDiff):
-                        yield replace(event, entry=_echoed(event.entry, left, right, null))
+                        yield event._replace(entry=_echoed(event.entry, left, right, null))
                     else:
                         yield event
 

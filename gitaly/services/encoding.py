@@ -15,6 +15,11 @@ def tag(number: int) -> bytes:
     return bytes([number << 3 | _LENGTH_DELIMITED])
 
 
+def number_tag(number: int) -> bytes:
+    """What a field of a number or a boolean begins with; its number is below 16."""
+    return bytes([number << 3])
+
+
 def varint(value: int) -> bytes:
     """A number that is not negative."""
     encoded = bytearray()
@@ -36,3 +41,9 @@ def length(size: int) -> bytes:
 def field(number: int, data: bytes) -> bytes:
     """A whole field of bytes, of a string, or of an encoded message."""
     return tag(number) + length(len(data)) + data
+
+
+def number(field_number: int, value: int) -> bytes:
+    """A whole field of a number that is not negative, or of a boolean; nothing for 0 and False,
+    which a reader assumes."""
+    return number_tag(field_number) + length(value) if value else b""

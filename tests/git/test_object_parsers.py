@@ -202,6 +202,33 @@ def test_trees_are_read_as_they_are_written(tmp_path: Path) -> None:
         assert find_entry(data, b"none of them", size) is None
 
 
+def any_tree(rng: random.Random, size: int) -> bytes:
+    """A tree with few different names, which its ids and other names contain as well; perhaps it
+    is damaged."""
+    names = [b"a", b"bc", b"a b", b"7", b"7 a", b"100644 a", b"\xff"]
+    data = bytearray()
+    for _ in range(rng.choice([0, 1, 5, 30])):
+        mode = rng.choice([b"100644", b"40000", b"7", b"120000"])
+        looks_like_one = rng.choice([b"", b" a\0", b"100644 a\0", b"7 bc\0", b"\0007 a b\0"])
+        raw_id = (rng.randbytes(rng.randint(0, size)) + looks_like_one + rng.randbytes(size))[:size]
+        data += mode + b" " + rng.choice(names) + b"\0" + raw_id
+    if data and rng.random() < 0.3:
+        place = rng.randrange(len(data))
+        data[place : place + rng.randint(0, 9)] = rng.randbytes(rng.randint(0, 9))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [20, 32])
+@pytest.mark.parametrize("seed", range(200))
+def test_an_entry_is_the_first_of_its_name_whatever_ids_look_like(seed: int, size: int) -> None:
+    rng = random.Random(seed)
+    data = any_tree(rng, size)
+    entries = list(parse_tree(data, size))
+    for name in {entry.name for entry in entries} | {b"a", b"bc", b"7", b"b", b"", b"a\0x", b" "}:
+        first = next((entry for entry in entries if entry.name == name), None)
+        assert find_entry(data, name, size) == first
+
+
 REPLIES = (
     b"1111111111111111111111111111111111111111 blob 5\na\nb\n\n\n"
     b"a\nb missing\n"

@@ -50,6 +50,32 @@ async def test_output_and_exit_status_of_a_child_are_known(processes: Processes)
     assert (exit_status.code, str(exit_status), bool(exit_status)) == (3, "exit status 3", False)
 
 
+async def test_a_pause_ends_with_the_child(processes: Processes) -> None:
+    async with processes.run(shell("exit 3"), ENV, cmd="sh") as child:
+        await child.pause(3600)
+        assert child.exit is not None
+        await child.pause(3600)
+    assert child.exit.code == 3
+
+
+async def test_a_child_works_on_after_a_pause_also_one_that_is_cancelled(
+    processes: Processes,
+) -> None:
+    async with processes.run(["/bin/cat"], ENV, cmd="cat", stdin=PIPE) as child:
+        await child.pause(0.01)
+        pause = asyncio.create_task(child.pause(3600))
+        await asyncio.sleep(0)
+        pause.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pause
+        assert child.exit is None
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.feed(b"still here")
+        assert await child.stdout.read_all(100) == b"still here"
+        assert (await child.wait()).code == 0
+
+
 async def test_a_child_leads_its_own_process_group(processes: Processes) -> None:
     async with processes.run(shell("exec sleep 5"), ENV, cmd="sh") as child:
         assert os.getpgid(child.pid) == child.pid

@@ -163,7 +163,7 @@ class Diffs:
                 **options,
             ) as child,
         ):
-            async for piece in pieces(enlarged(child)):
+            async for piece in pieces(child):
                 yield piece
             await succeeded(child)
 
@@ -237,7 +237,7 @@ class Diffs:
     ) -> AsyncGenerator[bytes, None]:
         """What `git range-diff` writes, in pieces. Raises Internal with its exit."""
         async with self._range_diff(repository, arguments) as child:
-            async for piece in pieces(enlarged(child)):
+            async for piece in pieces(child):
                 yield piece
             how = range_diff_exit(await child.wait())
             if not how:

@@ -1,7 +1,36 @@
 """Counts the lines of a patch, with few steps for each hunk and none for each line."""
 
+from operator import itemgetter
+from typing import Final, NamedTuple
+
 from gitaly.git.diffs.limits import PatchSize
 from gitaly.git.diffs.raw import RawEntry
+
+_FIRST_BYTE: Final = itemgetter(slice(0, 1))
+
+
+class PatchCounts(NamedTuple):
+    """Of a whole patch."""
+
+    added: int  # lines
+    removed: int
+    size: PatchSize
+
+
+def counts_of(text: bytes, *, exactly: bool) -> PatchCounts:
+    """Of a patch that is kept, and at hand as a whole: it begins with "@@" or "Binary", or is
+    empty. `exactly` False: nobody will ask for the size, but for its length.
+
+    Half as expensive as to look for line feeds that are followed by a plus, and then for others.
+    """
+    lines = text.split(b"\n")
+    firsts = b"".join(map(_FIRST_BYTE, lines))
+    size = PatchSize(len(text), 0, 0)
+    if exactly:
+        headers = [line for line in lines if line[:2] == b"@@"]
+        octets = len(text) - len(b"".join(headers)) - len(headers)
+        size = PatchSize(len(text), len(lines) - 1 - len(headers), octets)
+    return PatchCounts(firsts.count(b"+"), firsts.count(b"-"), size)
 
 
 class PatchCounter:

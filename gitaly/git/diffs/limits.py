@@ -5,7 +5,7 @@ Source: Gitaly, internal/gitaly/diff/diff.go (the order of the checks, and what 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_FILES: Final = 5000
 MAX_LINES: Final = 250_000
@@ -56,8 +56,7 @@ class Limits:
         return self.max_patch_bytes_of.get(dot + extension if dot else name, self.max_patch_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class PatchSize:
+class PatchSize(NamedTuple):
     """What counts of one patch. Hunk headers belong to its length, not to its lines."""
 
     length: int  # bytes of the text
@@ -65,8 +64,7 @@ class PatchSize:
     bytes: int  # of the lines
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of one patch."""
 
     collapsed: bool = False
@@ -79,20 +77,19 @@ class Verdict:
         return self.collapsed or self.too_large or self.overflow
 
 
+SHOWN: Final = Verdict()
+
+
 class Tally:
     """What has been shown until now, and what that means for the next file."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self.counts_bytes = limits.enforce or limits.collapse  # `PatchSize.lines` and `.bytes`
         self._files = 0
         self._lines = 0
         self._bytes = 0
         self.is_over = False  # no patch is shown any more
-
-    @property
-    def counts_bytes(self) -> bool:
-        """Somebody looks at `PatchSize.lines` and `.bytes`."""
-        return self._limits.enforce or self._limits.collapse
 
     def add_file(self) -> None:
         """Each file counts, also one without a patch."""
@@ -111,6 +108,8 @@ class Tally:
     def judge(self, path: bytes, size: PatchSize) -> Verdict:
         """Count a patch that is complete. After the overflow its length is 0: nobody kept it."""
         limits = self._limits
+        if not self.counts_bytes:
+            return SHOWN
         self._lines += size.lines
         self._bytes += size.bytes
         length = size.length

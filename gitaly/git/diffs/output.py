@@ -10,7 +10,7 @@ from gitaly.git.exit_status import Exit
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.pipes import PipeReader
 from gitaly.git.process import Child
-from gitaly.git.transfer import MESSAGE_BYTES, PIECE_BYTES
+from gitaly.git.transfer import ENOUGH_BYTES, MESSAGE_BYTES, PAUSE_SECONDS, PIECE_BYTES
 
 
 async def parsed(child: Child, parser: DiffParser) -> AsyncIterator[list[Event]]:
@@ -18,7 +18,10 @@ async def parsed(child: Child, parser: DiffParser) -> AsyncIterator[list[Event]]
     stdout = enlarged(child)
     try:
         while not parser.is_done and (data := await stdout.read(PIECE_BYTES)):
-            yield parser.receive(data)
+            events = parser.receive(data)
+            if events:
+                yield events
+            await _may_write_more(child, stdout, len(data))
         yield parser.finish()
     except DiffUnreadable as error:
         raise Internal(f"parse failure: {error}") from error
@@ -58,10 +61,19 @@ def _complete(records: Sequence[bytes]) -> int:
     return position
 
 
-async def pieces(stdout: PipeReader) -> AsyncIterator[bytes]:
-    """Everything, in pieces of at most 128 KiB."""
+async def pieces(child: Child) -> AsyncIterator[bytes]:
+    """Everything that it writes, in pieces of at most 128 KiB."""
+    stdout = enlarged(child)
     while piece := await stdout.read(MESSAGE_BYTES):
         yield piece
+        await _may_write_more(child, stdout, len(piece))
+
+
+async def _may_write_more(child: Child, stdout: PipeReader, size: int) -> None:
+    """After a short piece: git writes 4 KiB at a time, and to wake up for each costs more than to
+    read them. Not where they may fill the pipe."""
+    if size < ENOUGH_BYTES and stdout.is_large:
+        await child.pause(PAUSE_SECONDS)
 
 
 def enlarged(child: Child) -> PipeReader:

@@ -7,7 +7,6 @@ The pairs become the entries of two flat trees, numbered, in an object directory
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gitaly.git.c_quoting import c_quoted, c_string
@@ -87,13 +86,12 @@ class PairNames:
 
     def _named(self, file: FileDiff, pair: RawEntry) -> FileDiff:
         if not file.binary:
-            return replace(file, entry=pair)
+            return file._replace(entry=pair)
         old = b"/dev/null" if pair.status == "A" else _prefixed(b"a/", pair.old_path)
         new = b"/dev/null" if pair.status == "D" else _prefixed(b"b/", pair.new_path)
         patch = b"Binary files %b and %b differ\n" % (old, new)
         is_large = self._limit != 0 and len(patch) > self._limit
-        return replace(
-            file,
+        return file._replace(
             entry=pair,
             patch=b"" if is_large else patch,
             patch_bytes=len(patch),

@@ -5,11 +5,11 @@ patch is dropped. A patch is cut at "diff --git", which no line of content can b
 begin with one of "+- \\@~".
 """
 
+import re
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from gitaly.git.diffs.counting import PatchCounter
+from gitaly.git.diffs.counting import PatchCounter, counts_of
 from gitaly.git.diffs.limits import Limits, PatchSize, Tally, Verdict
 from gitaly.git.diffs.raw import DiffUnreadable, RawEntry, parse_line
 
@@ -17,10 +17,10 @@ LARGE_PATCH_BYTES: Final = 1 << 20  # from here on, a patch is handed on in piec
 LINE_LIMIT_BYTES: Final = 16 << 20  # of a raw line, or of the lines before a patch
 _HEADER: Final = b"diff --git "
 _NEXT: Final = b"\n" + _HEADER
+_RAW_LINES: Final = re.compile(rb"(?::[^\n]*\n)*")
 
 
-@dataclass(frozen=True, slots=True)
-class FileDiff:
+class FileDiff(NamedTuple):
     """One changed file, complete."""
 
     entry: RawEntry | None  # None: the overflow marker, which says nothing else
@@ -37,8 +37,10 @@ class FileDiff:
     lines_removed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PatchText:
+OVERFLOW: Final = FileDiff(None, is_pruned=True, overflow=True)  # the last: no more are read
+
+
+class PatchText(NamedTuple):
     """A piece of the patch of the file that comes next."""
 
     data: bytes
@@ -104,43 +106,49 @@ class DiffParser:
         return events
 
     def _read_raw(self) -> None:
-        *lines, rest = bytes(self._buffer).split(b"\n")
-        for index, line in enumerate(lines):
-            if line[:1] != b":":
-                self._in_raw = False
-                self._buffer = bytearray(b"\n".join([*lines[index + 1 :], rest]))
-                return
-            self._raw.append(line)
-        _check_length(rest)
-        self._buffer = bytearray(rest)
+        found = _RAW_LINES.match(self._buffer)
+        assert found is not None  # it matches nothing at all, too
+        if found[0]:
+            self._raw.extend(found[0][:-1].split(b"\n"))
+        del self._buffer[: found.end()]
+        if self._buffer[:1] not in b":":
+            end = self._buffer.find(b"\n") + 1
+            self._in_raw = not end
+            del self._buffer[:end]
+        if self._in_raw:
+            _check_length(self._buffer)
 
     def _read_patches(self, events: list[Event]) -> None:
-        buffer, start = self._buffer, 0
+        buffer = self._buffer
         if self._large is not None and self._large.is_at_line_start and buffer.startswith(_HEADER):
             self._end_of_patch(b"", events)
-        while not self.is_done:
-            end = buffer.find(_NEXT, max(start, self._searched))
-            if end < 0:
-                break
-            self._end_of_patch(bytes(memoryview(buffer)[start : end + 1]), events)
-            start = self._searched = end + 1
-        del buffer[:start]
+        end = buffer.find(_NEXT, self._searched) + 1
+        if end:
+            del buffer[: self._read_whole(bytes(buffer), end, events)]
         self._searched = max(0, len(buffer) - len(_NEXT) + 1)
         if self.is_done:
             buffer.clear()
         elif self._large is not None or len(buffer) > self._large_patch_bytes:
             self._part_of_patch(events)
 
+    def _read_whole(self, text: bytes, end: int, events: list[Event]) -> int:
+        """Patches that are complete, the first up to `end`; where the one begins that is not."""
+        start = 0
+        while end and not self.is_done:
+            self._end_of_patch(text[start:end], events)
+            start, end = end, text.find(_NEXT, end) + 1
+        return start
+
     def _part_of_patch(self, events: list[Event]) -> None:
         """Take the lines that are complete; the rest may be the beginning of "diff --git"."""
         end = self._buffer.rfind(b"\n") + 1
         text = bytes(memoryview(self._buffer)[:end])
         if self._large is None:
-            header, body = _split(text)
+            body = _text_of(text)
             if not body:
                 _check_length(self._buffer)
                 return  # a very long name, or a very long first line
-            entry = self._entry_of(header, events)
+            entry = self._entry_of(text, events)
             self._large = PatchCounter(entry, is_kept=not self._tally.is_over)
             text = body
         elif not end and len(self._buffer) > self._large_patch_bytes:
@@ -163,13 +171,27 @@ class DiffParser:
             verdict = self._judge(large.entry, large.size)
             events.append(self._file(large.entry, large, b"", verdict, in_pieces=True))
             return
-        header, body = _split(section)
-        entry = self._entry_of(header, events)
-        whole = PatchCounter(entry, is_kept=not self._tally.is_over)
-        whole.count(body, exactly=self._tally.counts_bytes)
-        verdict = self._judge(entry, whole.size)
-        patch = b"" if verdict.is_pruned or self._tally.is_over else body
-        events.append(self._file(entry, whole, patch, verdict, in_pieces=False))
+        entry = self._entry_of(section, events)
+        text = _text_of(section)
+        if self._tally.is_over:
+            unkept = PatchCounter(entry, is_kept=False)
+            unkept.count(text)
+            verdict = self._judge(entry, unkept.size)
+            events.append(self._file(entry, unkept, b"", verdict, in_pieces=False))
+        else:
+            events.append(self._whole(entry, text))
+
+    def _whole(self, entry: RawEntry, text: bytes) -> FileDiff:
+        """A patch that is short enough, as nearly all are; hence without a step too many."""
+        added, removed, size = counts_of(text, exactly=self._tally.counts_bytes)
+        verdict = self._judge(entry, size)
+        if self.is_done:
+            return OVERFLOW
+        is_pruned, binary = verdict.is_pruned, text.startswith(b"Binary")
+        return FileDiff(  # by position: names would cost as much as the rest of it
+            *(entry, True, b"" if is_pruned else text, size.length, False, is_pruned, binary),
+            *(verdict.collapsed, verdict.too_large, verdict.overflow, added, removed),
+        )
 
     def _judge(self, entry: RawEntry, size: PatchSize) -> Verdict:
         self._tally.add_file()
@@ -188,7 +210,7 @@ class DiffParser:
         in_pieces: bool,
     ) -> FileDiff:
         if self.is_done:
-            return FileDiff(None, overflow=True, is_pruned=True)
+            return OVERFLOW
         return FileDiff(
             entry,
             has_patch=True,
@@ -204,11 +226,11 @@ class DiffParser:
             lines_removed=counted.removed,
         )
 
-    def _entry_of(self, header: bytes, events: list[Event]) -> RawEntry:
+    def _entry_of(self, section: bytes, events: list[Event]) -> RawEntry:
         """Whose patch this is; those before it have none."""
         while self._has_next():
             entry, line = self._next[0]
-            if self._one_pair or header.startswith(line):
+            if self._one_pair or section.startswith(line):
                 self._next.popleft()
                 return entry
             self._without_patch(events)
@@ -217,8 +239,12 @@ class DiffParser:
     def _has_next(self) -> bool:
         if not self._next and self._raw:
             entry, old_name, new_name = parse_line(self._raw.popleft())
-            header = _HEADER + _prefixed(b"a/", old_name) + b" " + _prefixed(b"b/", new_name)
-            self._next.extend((one, header + b"\n") for one in entry.without_type_change())
+            if old_name[:1] == b'"' or new_name[:1] == b'"':
+                names = _prefixed(b"a/", old_name) + b" " + _prefixed(b"b/", new_name)
+            else:
+                names = b"a/%b b/%b" % (old_name, new_name)
+            header = b"diff --git %b\n" % names
+            self._next.extend([(one, header) for one in entry.without_type_change()])
         return bool(self._next)
 
     def _without_patch(self, events: list[Event]) -> None:
@@ -229,14 +255,10 @@ class DiffParser:
         events.append(FileDiff(entry))
 
 
-def _split(section: bytes) -> tuple[bytes, bytes]:
-    """What stands before the text of a patch, and the text."""
-    start = section.find(b"\n@@")
-    if start < 0:
-        start = section.find(b"\nBinary files ")
-    if start < 0:
-        return section, b""
-    return section[: start + 1], section[start + 1 :]
+def _text_of(section: bytes) -> bytes:
+    """The patch without what stands before its text; empty if there is none."""
+    start = section.find(b"\n@@") + 1 or section.find(b"\nBinary files ") + 1
+    return section[start:] if start else b""
 
 
 def _prefixed(prefix: bytes, name: bytes) -> bytes:

@@ -1,18 +1,23 @@
 """The raw format of git's diffs: one record for each changed file. Source: git-diff(1)."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from gitaly.errors import Internal
 from gitaly.git.c_quoting import c_unquoted
+
+# Modes, ids, the status, and names as git quotes them: without tab and line feed.
+_LINE: Final = re.compile(
+    rb":([0-7]+) ([0-7]+) ([0-9a-f]+) ([0-9a-f]+) ([A-Z])[0-9]*\t([^\t]+)(?:\t([^\t]+))?"
+)
 
 
 class DiffUnreadable(Internal):
     """Git's output is not what its manual says."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawEntry:
+class RawEntry(NamedTuple):
     """One changed file. Paths are raw bytes; ids are in full."""
 
     old_mode: int
@@ -39,16 +44,26 @@ def parse_line(line: bytes) -> tuple[RawEntry, bytes, bytes]:
 
     Raises DiffUnreadable.
     """
-    head, _, names = line.partition(b"\t")
-    entry = _head(head)
-    old_name, _, new_name = names.partition(b"\t")
-    if entry[4][:1] not in b"CR":
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise DiffUnreadable("raw line regexp mismatch")
+    old_mode, new_mode, old_id, new_id, status, old_name, new_name = found.groups()
+    if status not in b"CR":
         new_name = old_name
-    if not new_name:
+    elif new_name is None:
         raise DiffUnreadable("raw line regexp mismatch")
     old_path = c_unquoted(old_name)
     new_path = old_path if new_name is old_name else c_unquoted(new_name)
-    return _entry(entry, old_path, new_path), old_name, new_name
+    entry = RawEntry(
+        int(old_mode, 8),
+        int(new_mode, 8),
+        old_id.decode(),
+        new_id.decode(),
+        status.decode(),
+        old_path,
+        new_path,
+    )
+    return entry, old_name, new_name
 
 
 def parse_records(tokens: Iterator[bytes]) -> Iterator[RawEntry]:

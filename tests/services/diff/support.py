@@ -75,7 +75,8 @@ async def commit_diff(
     request = CommitDiffRequest(
         repository=asked.message, left_commit_id=left, right_commit_id=right, **more
     )
-    return await everything(servicer.CommitDiff(request, CALL))
+    encoded = await everything(servicer.CommitDiff(request, CALL))
+    return [CommitDiffResponse.FromString(one) for one in encoded]
 
 
 async def everything(responses: AsyncIterator[Any]) -> list[Any]:

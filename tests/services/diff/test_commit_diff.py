@@ -66,6 +66,16 @@ async def test_the_empty_tree_is_the_left_side_of_a_first_commit(
     assert paths_of(await commit_diff(servicer, asked, EMPTY_TREE, right)) == [b"a", b"b"]
 
 
+async def test_a_branch_that_is_named_like_an_object_is_not_meant(
+    servicer: DiffServicer, asked: Asked
+) -> None:
+    right, other = asked.commit({"a": "x\n"}), asked.commit({"b": "x\n"})
+    tree = asked.id(f"{right}^{{tree}}")
+    for name in (right, tree):
+        asked.bare.git("update-ref", f"refs/heads/{name}", other)
+        assert paths_of(await commit_diff(servicer, asked, EMPTY_TREE, name)) == [b"a"]
+
+
 async def test_paths_are_pathspecs(servicer: DiffServicer, asked: Asked) -> None:
     right = asked.commit({"a.c": "x", "b.h": "x", "d/a.c": "x", "[ab]": "x", "-dash": "x"})
     for paths, found in (

@@ -12,6 +12,7 @@ from gitaly._pb.analysis_pb2 import CheckBlobsGeneratedRequest
 from gitaly._pb.diff_pb2 import (
     CommitDeltaRequest,
     CommitDiffRequest,
+    CommitDiffResponse,
     DiffBlobsRequest,
     DiffStatsRequest,
     FindChangedPathsRequest,
@@ -122,7 +123,8 @@ async def test_a_slow_caller_stops_git(servicer: DiffServicer, asked: Asked, muc
         await asyncio.sleep(0.5)
         assert newcomers.left() != []
         rest = await everything(responses)
-    assert sum(response.end_of_patch for response in [*first, *rest]) == 101
+    found = map(CommitDiffResponse.FromString, [*first, *rest])
+    assert sum(response.end_of_patch for response in found) == 101
 
 
 @pytest.mark.parametrize("limits", [{}, {"enforce_limits": True, "max_bytes": 10**9}])
@@ -132,7 +134,8 @@ async def test_a_huge_patch_is_not_held_in_memory(
     huge = await asyncio.to_thread(asked.commit, {"a": b"0123456789abcde\n" * 2_500_000})
     request = CommitDiffRequest(**two(asked, EMPTY_TREE, huge), **limits)
     before, size = forget_peak(), 0
-    async for responses in servicer.CommitDiff(request, CALL):
+    async for encoded in servicer.CommitDiff(request, CALL):
+        responses = map(CommitDiffResponse.FromString, encoded)
         size += sum(len(response.raw_patch_data) for response in responses)
     assert size > 40_000_000 or limits
     assert peak_bytes() - before < EXTRA_BYTES
