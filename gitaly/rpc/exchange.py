@@ -121,7 +121,9 @@ class Exchange:
         self._error: NodeError | None = None  # of the request's body
         self._is_end = False
         self._unread = 0  # bytes of the body in messages that nobody has taken
-        self._waiter: asyncio.Future[None] | None = None  # for a message, or for room
+        # A handler may read and write at once, each in a task of its own.
+        self._reader: asyncio.Future[None] | None = None  # waits for a message
+        self._writer: asyncio.Future[None] | None = None  # waits for room
         self._has_begun = False
         self._is_over = False
         self._has_headers = False
@@ -157,7 +159,7 @@ class Exchange:
         if self._call.method.has_client_stream:
             self._unread += len(data)
             self._credit()
-            self._wake()
+            _wake(self._reader)
         else:
             self._connection.consumed(self._stream, len(data))
             self._unary_data()
@@ -178,15 +180,15 @@ class Exchange:
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
+        _wake(self._reader)
+        _wake(self._writer)
         if self._task is not None:
             self._task.cancel()
+            if not self._has_begun:  # then it never will
+                self._owner.ended(self)
 
     def stream_writable(self) -> None:
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        _wake(self._writer)
 
     # The call
 
@@ -223,19 +225,15 @@ class Exchange:
                 raise self._error
             if self._is_end:
                 return None
-            await self._wait()
+            if self._is_over:
+                raise Cancelled(CANCELLED)
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         raw = self._messages.popleft()
         self._credit()
         if self._unread == 0:
             self._connection.flush()
         return raw
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def put(self, raw: bytes) -> None:
         """A message of the answer; it goes with the next `flush`. Raises Cancelled."""
@@ -254,7 +252,8 @@ class Exchange:
         """Send what was put, and wait until there is room for more. Raises Cancelled."""
         self._connection.flush()
         while not self._is_over and self._connection.must_wait(self._stream):
-            await self._wait()
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
         if self._is_over:
             raise Cancelled(CANCELLED)
 
@@ -281,3 +280,8 @@ class Exchange:
         self._connection.send_trailers(self._stream, block)
         self._connection.flush()
         self._connection.settled(self._stream)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
