@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from gitaly.transport.tls_wire import TransportWire
-from gitaly.transport.wire import Buffer, Silent, SocketWire, Wire, WireUser
+from gitaly.transport.wire import Buffer, SocketWire, Wire
 from tests.config.pem import CERTIFICATE, KEY
 
 
@@ -80,7 +80,7 @@ class Full:
     """A wire that takes nothing and remembers what was done to it."""
 
     def __init__(self) -> None:
-        self.user: WireUser = Silent()
+        self.user: object = None
         self.backlog = 0
         self.calls: list[str] = []
 

@@ -218,7 +218,7 @@ async def test_a_stream_that_waits_for_the_wire_and_is_lost_is_not_told_to_write
 
 
 async def test_a_peer_that_takes_no_answers_to_its_pings_is_read_no_more() -> None:
-    wire = Full()
+    wire: Any = Full()  # its user is nobody in particular
     node = Node(wire)
     node.http.start(HELLO)
     for _ in range(100):
@@ -269,7 +269,7 @@ async def test_a_peer_that_does_not_answer_is_gone(monkeypatch: pytest.MonkeyPat
 
 async def test_a_peer_that_speaks_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "KEEPALIVE_SECONDS", 10.0)
-    wire = Full()
+    wire: Any = Full()  # its user is nobody in particular
     node = Node(wire)
     node.http.start(HELLO)
     before = wire.backlog
