@@ -180,8 +180,6 @@ class Exchange:
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
-        _wake(self._reader)
-        _wake(self._writer)
         if self._task is not None:
             self._task.cancel()
             if not self._has_begun:  # then it never will
@@ -225,8 +223,8 @@ class Exchange:
                 raise self._error
             if self._is_end:
                 return None
-            if self._is_over:
-                raise Cancelled(CANCELLED)
+            # Of a client that is gone nothing comes, and the handler is cancelled: raised here, an
+            # error could reach it first, and look as if something had failed.
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         raw = self._messages.popleft()
