@@ -285,8 +285,9 @@ class Session:
         settings = list(struct.iter_unpack(">HI", payload))
         for key, value in settings:
             _check_setting(key, value)
-        self._set(dict(settings))  # of several values, the last one counts
+        # First this: until it comes, the peer counts what we send by the settings of before.
         self._out.append(frame(Kind.SETTINGS, ACK, 0))
+        self._set(dict(settings))  # of several values, the last one counts
         if not self._is_ready:
             self._is_ready = True
             self._events.append(Ready())

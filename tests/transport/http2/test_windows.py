@@ -19,6 +19,7 @@ from tests.transport.http2.raw import (
     PADDED,
     PREFACE,
     RST,
+    SETTINGS,
     WINDOW,
     Frame,
     data,
@@ -98,6 +99,13 @@ def test_settings_open_the_windows_of_streams_that_wait() -> None:
     events = node.receive(settings(window=5))
     assert [type(event) for event in events] == [StreamDrained] * 2
     assert sizes(said(node)) == [(1, 5), (3, 5)]
+
+
+def test_data_for_a_window_that_settings_have_opened_come_after_the_answer_to_them() -> None:
+    node, [stream] = with_streams(1, first_window=0)
+    node.send_data(stream, (b"hello",))
+    node.receive(settings(window=5))
+    assert [f.kind for f in said(node)] == [SETTINGS, DATA]
 
 
 def test_of_two_values_in_one_frame_the_last_one_counts() -> None:
