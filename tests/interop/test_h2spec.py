@@ -21,13 +21,9 @@ EXCLUDED = {
     'Sends a HEADERS frame with the "content-length" header field which does not equal the sum of'
     " the multiple DATA frames payload length",
 }
-# They send frames one by one, and count on their being read together: an answer as small as
-# ours may come, and its stream be over, before the last one. tests/transport/http2 has the rules, too.
-RACES = {
-    "Changes SETTINGS_INITIAL_WINDOW_SIZE after sending HEADERS frame",
-    "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a"
-    " stream",
-}
+# Some cases send frames one by one, and count on their being read together: an answer as small as
+# ours may come, and its stream be over, before the last one. What fails has to fail every time.
+RUNS = 4
 # Without an answer of several frames there is nothing to stop: ours has one.
 SKIPPED = 1
 
@@ -58,25 +54,32 @@ def results(report: Path) -> tuple[set[str], int, int]:
     return failed, len(cases), sum(case.find("skipped") is not None for case in cases)
 
 
+async def run(judge: str, *flags: str) -> None:
+    child = await asyncio.create_subprocess_exec(
+        judge, *flags, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        async with asyncio.timeout(50):
+            await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_every_rule_of_http2_is_kept(judge: str, tmp_path: Path, kind: str) -> None:
     report = tmp_path / "report.xml"
     async with a_node(tmp_path) as served:
-        port = str(served.node.port(kind))
-        flags = ["--port", port, "--junit-report", str(report), "--strict"]
+        flags = ["--port", str(served.node.port(kind)), "--strict", "--junit-report", str(report)]
         flags += ["--tls", "--insecure"] if kind == "tls" else []
-        child = await asyncio.create_subprocess_exec(
-            judge, *flags, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            async with asyncio.timeout(100):
-                await child.wait()
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
+        await run(judge, *flags)
         failed, count, skipped = results(report)
-        assert failed - RACES == EXCLUDED
         assert (count >= 145, skipped) == (True, SKIPPED)
+        for _ in range(1, RUNS):
+            if failed > EXCLUDED:
+                await run(judge, *flags)
+                failed &= results(report)[0]
+        assert failed == EXCLUDED
         assert await served.is_healthy()
         await served.quiet()
