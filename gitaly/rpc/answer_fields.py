@@ -57,7 +57,10 @@ def only(block: bytes) -> bytes:
 
 def percent_encoded(message: str) -> bytes:
     """The text of a status, as it may stand in a field."""
-    raw = message.encode("utf-8", "surrogateescape")
+    try:
+        raw = message.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # a call must not stay without its status because of a text
+        raw = message.encode("utf-8", "surrogatepass")
     if raw.isascii() and raw.decode().isprintable() and b"%" not in raw:
         return raw
     return b"".join(bytes((byte,)) if byte in PLAIN else b"%%%02X" % byte for byte in raw)

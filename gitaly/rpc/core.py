@@ -83,9 +83,11 @@ class Core:
             wire, read=read_head, begin=begin, on_ready=on_ready, on_end=end
         )
         self._connections.add(connection)
-        connection.start(received)
-        if self._is_stopped:
+        if self._is_stopped:  # whatever it has asked already, it may ask elsewhere
+            connection.start()
             connection.leave()
+        else:
+            connection.start(received)
         return connection
 
     def _refuse(self, connection: Http2Connection, stream: Stream, head: RequestHead) -> StreamUser:

@@ -28,7 +28,8 @@ LATE: Final = Outcome(
     log_error="context deadline exceeded",
 )
 BUG: Final = Outcome(code=grpc.StatusCode.INTERNAL, message="internal error")
-# A message up to this size is copied beside its prefix, which is cheaper than a buffer of its own.
+# Messages are copied beside their prefixes, which is cheaper than buffers of their own, but for a
+# single one that is larger than this.
 FEW_BYTES: Final = 16_384
 
 
@@ -62,11 +63,10 @@ class RunningCall(Call):
     async def send(self, response: Response | list[Response]) -> None:
         """Send one message of a stream, or several that are at hand, and wait until there is room
         for the next one. Raises Cancelled if the client went away meanwhile."""
-        if isinstance(response, list):
-            for each in response:
-                self.exchange.put(self.pack(each))
-        else:
+        if not isinstance(response, list):
             self.exchange.put(self.pack(response))
+        elif response:
+            self.exchange.put(*map(self.pack, response))
         await self.exchange.flush()
 
     def pack(self, response: Response) -> bytes:
@@ -121,7 +121,9 @@ class Exchange:
         self._error: NodeError | None = None  # of the request's body
         self._is_end = False
         self._unread = 0  # bytes of the body in messages that nobody has taken
-        self._waiter: asyncio.Future[None] | None = None  # for a message, or for room
+        # A handler may read and write at once, each in a task of its own.
+        self._reader: asyncio.Future[None] | None = None  # waits for a message
+        self._writer: asyncio.Future[None] | None = None  # waits for room
         self._has_begun = False
         self._is_over = False
         self._has_headers = False
@@ -157,7 +159,7 @@ class Exchange:
         if self._call.method.has_client_stream:
             self._unread += len(data)
             self._credit()
-            self._wake()
+            _wake(self._reader)
         else:
             self._connection.consumed(self._stream, len(data))
             self._unary_data()
@@ -179,11 +181,7 @@ class Exchange:
         self._break_off()
 
     def stream_writable(self) -> None:
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        _wake(self._writer)
 
     # The call
 
@@ -224,38 +222,35 @@ class Exchange:
                 raise self._error
             if self._is_end:
                 return None
-            await self._wait()
+            # Of a client that is gone nothing comes, and the handler is cancelled: raised here, an
+            # error could reach it first, and look as if something had failed.
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
         raw = self._messages.popleft()
         self._credit()
         if self._unread == 0:
             self._connection.flush()
         return raw
 
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def put(self, raw: bytes) -> None:
-        """A message of the answer; it goes with the next `flush`. Raises Cancelled."""
+    def put(self, *messages: bytes) -> None:
+        """Messages of the answer; they go with the next `flush`. Raises Cancelled."""
         if self._is_over:
             raise Cancelled(CANCELLED)
         if not self._has_headers:
             self._has_headers = True
             self._connection.send_headers(self._stream, answer_fields.FIRST)
-        size = len(raw)
-        if size <= FEW_BYTES:
-            self._connection.send_data(self._stream, (prefix(size) + raw,))
+        if len(messages) == 1 and len(messages[0]) > FEW_BYTES:
+            pieces: tuple[bytes, ...] = (prefix(len(messages[0])), messages[0])
         else:
-            self._connection.send_data(self._stream, (prefix(size), raw))
+            pieces = (b"".join([x for raw in messages for x in (prefix(len(raw)), raw)]),)
+        self._connection.send_data(self._stream, pieces)
 
     async def flush(self) -> None:
         """Send what was put, and wait until there is room for more. Raises Cancelled."""
         self._connection.flush()
         while not self._is_over and self._connection.must_wait(self._stream):
-            await self._wait()
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
         if self._is_over:
             raise Cancelled(CANCELLED)
 
@@ -282,3 +277,8 @@ class Exchange:
         self._connection.send_trailers(self._stream, block)
         self._connection.flush()
         self._connection.settled(self._stream)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -53,6 +53,8 @@ class Cutter:
             if stop > end:
                 break
             raw = bytes(self._rest[at + PREFIX_BYTES : stop])
+            if flag > 1:
+                raise Internal(f"grpc: received unexpected payload format {flag}")
             messages.append(self._unpack(raw) if flag else raw)
             at = stop
         del self._rest[:at]
@@ -85,8 +87,9 @@ def _unpacker(encoding: str, most_bytes: int) -> Callable[[bytes], bytes]:
             raise Internal(f"grpc: failed to decompress the received message: {error}") from error
         if len(message) > most_bytes:
             raise _too_large(len(message), most_bytes)
-        if not packed.eof:
-            raise Internal("grpc: failed to decompress the received message: it is cut off")
+        if not packed.eof or packed.unused_data:
+            what = "it is cut off" if not packed.eof else "something follows it"
+            raise Internal(f"grpc: failed to decompress the received message: {what}")
         return message
 
     return inflate

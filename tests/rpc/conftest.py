@@ -47,6 +47,7 @@ class Served:
     registry: CollectorRegistry
     running: set[Call]
     log: io.BytesIO
+    core: Core
     calls: list[Any] = field(default_factory=list)
 
     def lines(self) -> list[dict[str, Any]]:
@@ -108,7 +109,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         )
         listener.open()
         try:
-            yield Served(f"unix:{path}", registry, running, log)
+            yield Served(f"unix:{path}", registry, running, log, core)
         finally:
             listener.close()
             await core.stop(None)

@@ -89,6 +89,9 @@ class Http2Connection:
         try:
             events = self._session.receive(data)
         except ProtocolError as error:
+            for event in self._session.take_events():
+                if isinstance(event, StreamReset):  # `end` does not find those any more
+                    self._lose(event.stream)
             self._session.goodbye(is_last=True, code=error.code, text=str(error))
             self.flush()
             self.end()

@@ -1,7 +1,7 @@
 """Header fields: compressed by the peer, plain from us. Source: RFC 7541 (HPACK); RFC 9113, 8."""
 
-import binascii
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Generic, TypeVar
 
 from hpack import Decoder, HPACKError
@@ -15,8 +15,13 @@ Head = TypeVar("Head")
 # Of the fields of a request, and of their block. Clients of GitLab need 8 KiB; to decode one that
 # is much larger would hold up everybody.
 MOST_LIST_BYTES: Final = 256 << 10
+FIELD_BYTES: Final = 32  # that each field counts beside its text. Source: RFC 9113, 6.5.2
 MOST_KNOWN: Final = 64  # blocks that are remembered
 MOST_KNOWN_BYTES: Final = 4096  # of one of them
+# The decoder copies all that is left of a block at every field of it, so that it gets a long one in
+# pieces: the time for a block must not grow with the square of its size.
+PIECE_BYTES: Final = 4096
+MOST_INTEGER_BYTES: Final = 6  # beside the prefix; more than any size or number needs
 # Ours is empty from our first block on, which needs to be said once; see `encoded`.
 EMPTY_TABLE: Final = b"\x20"
 PSEUDO: Final = frozenset({b":method", b":scheme", b":path", b":authority"})
@@ -25,6 +30,11 @@ NEEDED: Final = frozenset({b":method", b":scheme", b":path"})
 FORBIDDEN: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
+
+
+# Source: RFC 9113, 8.2.1; RFC 9110, 5.6.2. What is refused could pass for another field or line.
+NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class MalformedRequest(Exception):
@@ -59,46 +69,81 @@ class FieldDecoder(Generic[Head]):
         if not is_lasting(block):
             self._known.clear()
         try:
-            return [(bytes(n), bytes(v)) for n, v in self._decoder.decode(block, raw=True)]
+            if len(block) <= PIECE_BYTES:
+                return self._decode(block)
+            fields: list[tuple[bytes, bytes]] = []
+            list_bytes = 0
+            for piece in _pieces(block):
+                found = self._decode(piece)
+                list_bytes += sum(len(n) + len(v) + FIELD_BYTES for n, v in found)
+                if list_bytes > MOST_LIST_BYTES:
+                    raise OversizedHeaderListError
+                fields += found
+            return fields
         except OversizedHeaderListError as error:
             raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many header fields") from error
-        except (HPACKError, IndexError, ValueError, binascii.Error) as error:
+        except (HPACKError, IndexError, ValueError) as error:
             raise ProtocolError(ErrorCode.COMPRESSION_ERROR, "header fields unreadable") from error
+
+    def _decode(self, piece: bytes) -> list[tuple[bytes, bytes]]:
+        return [(bytes(n), bytes(v)) for n, v in self._decoder.decode(piece, raw=True)]
 
 
 def is_lasting(block: bytes) -> bool:
-    """Whether a block leaves the table as it is. True for nonsense, too: it is not decoded."""
+    """Whether a block leaves the table as it is. What is said of nonsense does not matter: the
+    decoder refuses it."""
     at, end = 0, len(block)
     try:
         while at < end:
             first = block[at]
-            if first & 0x80:  # an entry of the table
-                _, at = _integer(block, at, 0x7F)
-            elif first & 0x60:  # a field for the table, or another size of it
+            if not first & 0x80 and first & 0x60:  # a field for the table, or another size of it
                 return False
-            else:  # a literal that is not remembered, with its name or the number of that
-                name, at = _integer(block, at, 0x0F)
-                for _ in range(1 if name else 2):
-                    size, at = _integer(block, at, 0x7F)
-                    at += size
-    except IndexError:
-        return True
+            at = _field_end(block, at)
+    except (IndexError, ValueError):
+        return False
     return True
 
 
+def _pieces(block: bytes) -> Iterator[bytes]:
+    """Whole fields, a few kilobytes of them each time. Raises IndexError, ValueError."""
+    start = at = 0
+    while at < len(block):
+        if at == start > 0 and block[at] & 0xE0 == 0x20:
+            raise ValueError("the table has another size in the middle of a block")
+        at = _field_end(block, at)
+        if at - start >= PIECE_BYTES:
+            yield block[start:at]
+            start = at
+    yield block[start:]
+
+
+def _field_end(block: bytes, at: int) -> int:
+    """Where the field that begins there ends. Raises IndexError, ValueError. Source: RFC 7541, 6"""
+    first = block[at]
+    if first & 0x80:  # an entry of the table
+        return _integer(block, at, 0x7F)[1]
+    if first & 0xE0 == 0x20:  # another size of the table
+        return _integer(block, at, 0x1F)[1]
+    name, at = _integer(block, at, 0x3F if first & 0x40 else 0x0F)
+    for _ in range(1 if name else 2):  # its name, unless that is in the table, and its value
+        size, at = _integer(block, at, 0x7F)
+        at += size
+    return at
+
+
 def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
-    """An integer, and where it ends. Raises IndexError. Source: RFC 7541, 5.1."""
+    """An integer, and where it ends. Raises IndexError, ValueError. Source: RFC 7541, 5.1."""
     value = block[at] & mask
     at += 1
     if value < mask:
         return value, at
-    shift = 0
-    while True:
+    for shift in range(0, 7 * MOST_INTEGER_BYTES, 7):
         byte = block[at]
         value += (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
+        at += 1
         if byte < 0x80:
             return value, at
+    raise ValueError("an integer is too long")
 
 
 def require_request(fields: Fields) -> None:
@@ -106,13 +151,15 @@ def require_request(fields: Fields) -> None:
     seen: set[bytes] = set()
     is_regular = False
     for name, value in fields:
+        if BAD_VALUE.search(value):
+            raise MalformedRequest(f"field {name!r} has a forbidden value")
         if name.startswith(b":"):
             if is_regular or name not in PSEUDO or name in seen:
                 raise MalformedRequest(f"misplaced field {name!r}")
             seen.add(name)
         else:
             is_regular = True
-            if name in FORBIDDEN or name != name.lower() or not name:
+            if name in FORBIDDEN or not NAME.fullmatch(name):
                 raise MalformedRequest(f"forbidden field {name!r}")
             if name == b"te" and value != b"trailers":
                 raise MalformedRequest("te is not trailers")

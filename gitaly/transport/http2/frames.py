@@ -39,6 +39,9 @@ class Flag(IntFlag):
     PRIORITY = 32
 
 
+PADDED: Final = int(Flag.PADDED)  # the operators of an enumeration are slow
+
+
 class Setting(IntEnum):
     """What a side tells of itself."""
 
@@ -113,7 +116,7 @@ def window_frame(stream: int, more: int) -> bytes:
 
 def unpadded(flags: int, payload: bytes) -> bytes:
     """The payload without its padding. Raises ProtocolError if it is longer than the frame."""
-    if not flags & Flag.PADDED:
+    if not flags & PADDED:
         return payload
     if not payload or payload[0] >= len(payload):
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "the padding is longer than its frame")

@@ -4,7 +4,6 @@ Source: RFC 9113.
 """
 
 import struct
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -53,8 +52,13 @@ STREAM_WINDOW: Final = 1 << 20  # what a peer may send on a stream before somebo
 CONNECTION_WINDOW: Final = 16 << 20
 # A block comes in frames of any size, an empty one included; clients need one or two.
 MOST_CONTINUATIONS: Final = 256
+# A change of settings concerns all streams. Each request allows for another one.
+MOST_SETTINGS: Final = 1000
+# Streams that we have broken off, and on which the peer still may say something for a while.
+MOST_BROKEN_OFF: Final = 1000
 DATA, HEADERS = int(Kind.DATA), int(Kind.HEADERS)
 END_STREAM, END_HEADERS, ACK = int(Flag.END_STREAM), int(Flag.END_HEADERS), int(Flag.ACK)
+PRIORITY: Final = int(Flag.PRIORITY)
 
 
 class Session:
@@ -77,7 +81,11 @@ class Session:
         self._uncredited = 0
         self._peer_window = DEFAULT_WINDOW  # of new streams
         self._peer_payload = MOST_PAYLOAD_BYTES
-        self._blocked: dict[int, Stream] = {}  # they wait for a window, the next one first
+        # They have a window, and wait for the connection's; the next one first.
+        self._turn: dict[int, Stream] = {}
+        self._broken_off: dict[int, None] = {}  # the oldest one first
+        self._settings_left = MOST_SETTINGS
+        self._said_last = LAST_STREAM  # in the last goodbye
         self._has_sent_block = False
         self._is_closing = False  # new streams are refused
         self._events: list[Event] = []
@@ -115,6 +123,10 @@ class Session:
             payload, at = data[at + HEAD_BYTES : end], end
             self._frame(kind, flags, number & MOST_WINDOW, payload)
         self._rest = data[at:]
+        return self.take_events()
+
+    def take_events(self) -> list[Event]:
+        """What has happened, once; useful where `receive` has raised."""
         events, self._events = self._events, []
         return events
 
@@ -148,7 +160,9 @@ class Session:
         if stream is not None:
             self.reset(stream, error.code)
             self._events.append(StreamReset(stream, error.code))
-        else:
+        elif number > self.last_stream:  # it is not open yet, and cannot be reset
+            raise ProtocolError(error.code, str(error)) from error
+        elif number not in self._broken_off:
             self._reset_number(number, error.code)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
@@ -178,7 +192,7 @@ class Session:
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         block = unpadded(flags, payload)
-        if flags & Flag.PRIORITY:
+        if flags & PRIORITY:
             if len(block) < 5:
                 raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "no room for a priority")
             if int.from_bytes(block[:4], "big") & MOST_WINDOW == number:
@@ -209,6 +223,7 @@ class Session:
             self._trailers(number, block, is_end=is_end)
             return
         self.last_stream = number
+        self._settings_left = min(self._settings_left + 1, MOST_SETTINGS)
         try:
             found = self._decoder.decode(block)
         except MalformedRequest:
@@ -223,7 +238,9 @@ class Session:
         self._events.append(StreamOpened(stream, found, is_end))
 
     def _trailers(self, number: int, block: bytes, *, is_end: bool) -> None:
-        self._decoder.fields(block)  # for the table
+        fields = self._decoder.fields(block)  # in any case, for the table
+        if number in self._broken_off:
+            return
         stream = self.streams.get(number)
         if stream is None:
             raise ProtocolError(ErrorCode.STREAM_CLOSED, "header fields after the end")
@@ -231,6 +248,8 @@ class Session:
             raise StreamError(ErrorCode.STREAM_CLOSED, "header fields after the end")
         if not is_end:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "header fields in the middle")
+        if any(name.startswith(b":") for name, _ in fields):
+            raise StreamError(ErrorCode.PROTOCOL_ERROR, "a request at the end of a request")
         self._events.append(DataReceived(stream, b"", True))
         stream.is_ended_there = True
 
@@ -261,29 +280,33 @@ class Session:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "settings of another size")
         if flags & ACK:
             return
-        for key, value in struct.iter_unpack(">HI", payload):
-            self._setting(key, value)
+        self._settings_left -= 1
+        if self._settings_left < 0:
+            raise ProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "settings without end")
+        settings = list(struct.iter_unpack(">HI", payload))
+        for key, value in settings:
+            _check_setting(key, value)
+        # First this: until it comes, the peer counts what we send by the settings of before.
         self._out.append(frame(Kind.SETTINGS, ACK, 0))
+        self._set(dict(settings))  # of several values, the last one counts
         if not self._is_ready:
             self._is_ready = True
             self._events.append(Ready())
 
-    def _setting(self, key: int, value: int) -> None:
-        if key == Setting.ENABLE_PUSH and value > 1:
-            raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "neither push nor none")
-        if key == Setting.INITIAL_WINDOW_SIZE:
-            if value > MOST_WINDOW:
+    def _set(self, settings: dict[int, int]) -> None:
+        self._peer_payload = settings.get(Setting.MAX_FRAME_SIZE, self._peer_payload)
+        self.peer_list_bytes = settings.get(Setting.MAX_HEADER_LIST_SIZE, self.peer_list_bytes)
+        window = settings.get(Setting.INITIAL_WINDOW_SIZE, self._peer_window)
+        more, self._peer_window = window - self._peer_window, window
+        if not more:
+            return
+        for stream in self.streams.values():
+            stream.send_window += more
+            if stream.send_window > MOST_WINDOW:
                 raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-            more, self._peer_window = value - self._peer_window, value
-            for stream in self.streams.values():
-                self._widen(stream, more)
-            self._pump_all()
-        elif key == Setting.MAX_FRAME_SIZE:
-            if not MOST_PAYLOAD_BYTES <= value <= MOST_PAYLOAD_EVER:
-                raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "frames of no allowed size")
-            self._peer_payload = value
-        elif key == Setting.MAX_HEADER_LIST_SIZE:
-            self.peer_list_bytes = value
+            if stream.waiting and stream.send_window > 0:
+                self._turn.setdefault(stream.number, stream)
+        self._pump_all()
 
     def _push_promise(self, *_: object) -> None:
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client promises nothing")
@@ -323,13 +346,10 @@ class Session:
         if stream.send_window + more > MOST_WINDOW:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
         stream.send_window += more
-        if number in self._blocked:
-            self._pump(stream)
-
-    def _widen(self, stream: Stream, more: int) -> None:
-        stream.send_window += more
-        if stream.send_window > MOST_WINDOW:
-            raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+        if stream.waiting and number not in self._turn:
+            self._send_waiting(stream)
+            if not stream.waiting:
+                self._drained(stream)
 
     # What goes
 
@@ -344,11 +364,8 @@ class Session:
         """Bytes of the body; what the windows do not allow waits. Not copied."""
         if not stream.is_ended_here:
             stream.queue([piece for piece in pieces if len(piece)])
-            if stream.number not in self._blocked:
-                while self._send_frame(stream):
-                    pass
-                if stream.waiting:
-                    self._blocked[stream.number] = stream
+            if stream.number not in self._turn:
+                self._send_waiting(stream)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
         """The last fields, after all data; none, if the block is empty."""
@@ -388,7 +405,9 @@ class Session:
         """Have the peer begin no more streams here. With `is_last` those are refused that it
         begins all the same; without, they are served."""
         self._is_closing = self._is_closing or is_last
-        self._out.append(goaway_frame(self.last_stream if is_last else LAST_STREAM, code, text))
+        if is_last:  # it may not go up again: streams after it have been refused
+            self._said_last = min(self._said_last, self.last_stream)
+        self._out.append(goaway_frame(self._said_last, code, text))
 
     def _send_block(self, stream: Stream, block: bytes, flags: int) -> None:
         if not self._has_sent_block:
@@ -415,29 +434,25 @@ class Session:
         self._out += stream.take(size)
         return True
 
-    def _pump(self, stream: Stream) -> None:
-        """One that waits may go on."""
+    def _send_waiting(self, stream: Stream) -> None:
         while self._send_frame(stream):
             pass
-        if not stream.waiting:
-            self._drained(stream)
+        if stream.waiting and stream.send_window > 0:
+            self._turn[stream.number] = stream
 
     def _pump_all(self) -> None:
-        """Each stream sends a frame in turn, so that none of them takes the whole window."""
-        turn = deque(self._blocked.values())
-        while turn and self._send_window > 0:
-            stream = turn.popleft()
-            if not self._send_frame(stream):
-                continue
-            del self._blocked[stream.number]
-            self._blocked[stream.number] = stream  # the last one next time
-            if stream.waiting:
-                turn.append(stream)
-            else:
+        """Each stream sends a frame in turn, so that none of them takes the whole window. Those
+        without a window of their own are not looked at: there may be thousands."""
+        while self._turn and self._send_window > 0:
+            number = next(iter(self._turn))
+            stream = self._turn.pop(number)
+            self._send_frame(stream)
+            if not stream.waiting:
                 self._drained(stream)
+            elif stream.send_window > 0:
+                self._turn[number] = stream
 
     def _drained(self, stream: Stream) -> None:
-        del self._blocked[stream.number]
         self._events.append(StreamDrained(stream))
         if stream.trailers is not None:
             self.send_trailers(stream, stream.trailers)
@@ -451,6 +466,9 @@ class Session:
             self._uncredited = 0
 
     def _reset_number(self, number: int, code: ErrorCode) -> None:
+        self._broken_off[number] = None
+        if len(self._broken_off) > MOST_BROKEN_OFF:
+            del self._broken_off[next(iter(self._broken_off))]
         self._out.append(frame(Kind.RST_STREAM, 0, number, struct.pack(">I", code)))
 
     def _end_here(self, stream: Stream) -> None:
@@ -463,8 +481,17 @@ class Session:
     def _forget(self, stream: Stream) -> None:
         stream.is_reset = stream.is_ended_here = stream.is_ended_there = True
         stream.drop()
-        self._blocked.pop(stream.number, None)
+        self._turn.pop(stream.number, None)
         self.streams.pop(stream.number, None)
+
+
+def _check_setting(key: int, value: int) -> None:
+    if key == Setting.ENABLE_PUSH and value > 1:
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "neither push nor none")
+    if key == Setting.INITIAL_WINDOW_SIZE and value > MOST_WINDOW:
+        raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
+    if key == Setting.MAX_FRAME_SIZE and not MOST_PAYLOAD_BYTES <= value <= MOST_PAYLOAD_EVER:
+        raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "frames of no allowed size")
 
 
 _HANDLERS: Final[dict[int, Callable[[Session, int, int, bytes], None]]] = {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
@@ -45,6 +46,8 @@ var (
 	pings   = flag.Duration("pings", 20*time.Second, "between keepalive pings")
 	idle    = flag.Duration("idle", 0, "before a second call on the same connection")
 	vote    = flag.String("vote", "", "serve gRPC to the node and give this answer, hex")
+	packed  = flag.Bool("gzip", false, "compress the request")
+	limit   = flag.Duration("deadline", time.Minute, "of each call")
 	output  = flag.String("report", "", "file for reports, a line of JSON for each call")
 	extra   pairs
 )
@@ -113,7 +116,7 @@ func call(connection *grpc.ClientConn, n *node, number int64) *report {
 	message, _ := hex.DecodeString(*request)
 	first, _ := hex.DecodeString(*input)
 	r := newReport(first)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
 	for _, pair := range extra {
 		key, value, _ := strings.Cut(pair, "=")
@@ -139,7 +142,11 @@ func call(connection *grpc.ClientConn, n *node, number int64) *report {
 		}
 	}
 	var response []byte
-	err := connection.Invoke(ctx, *method, &message, &response)
+	var options []grpc.CallOption
+	if *packed {
+		options = append(options, grpc.UseCompressor(gzip.Name))
+	}
+	err := connection.Invoke(ctx, *method, &message, &response, options...)
 	r.Code, r.Message = status.Code(err).String(), status.Convert(err).Message()
 	r.Response = hex.EncodeToString(response)
 	if served != nil {
