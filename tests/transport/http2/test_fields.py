@@ -185,7 +185,7 @@ def test_many_fields_of_a_long_block_count_together() -> None:
 
 
 def test_a_long_block_that_is_allowed_is_read_whole_and_in_order() -> None:
-    fields = [(b"name-%d" % n, b"v" * (n % 300)) for n in range(4000)]
+    fields = [(b"name-%d" % n, b"v" * (n % 300)) for n in range(1000)]
     assert decoder().decode(encoded(fields)) == fields
     assert decoder().decode(Encoder().encode(fields)) == fields
 
@@ -195,13 +195,13 @@ def test_a_long_block_that_is_allowed_is_read_whole_and_in_order() -> None:
     "block",
     [
         b"\xff" * MOST_LIST_BYTES,
-        b"\x00\x01a\x00" * 30_000 + b"\x00\x01b\x7f\x80\xe0\x35" + bytes(880_000),
+        b"\x00\x01a\x00" * 6_000 + b"\x00\x01b\x7f\xe0\xb6\x0d" + bytes(220_000),
         b"\x00\x01a\xff" + b"\xff" * MOST_LIST_BYTES,
     ],
     ids=["endless integer", "small fields before a large one", "endless size"],
 )
 def test_no_block_costs_more_than_its_size_allows(block: bytes) -> None:
-    """Each of them would take a decoder between ten seconds and minutes that is not careful."""
+    """Each of them would take a decoder that is not careful seconds."""
     assert code_of(block) is ErrorCode.COMPRESSION_ERROR
 
 

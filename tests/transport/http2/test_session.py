@@ -70,7 +70,7 @@ def with_ended_stream() -> Session:
 
 def test_the_node_greets_with_its_windows_and_what_fields_it_takes() -> None:
     assert b"".join(Session(lambda fields: fields).data_to_send()).hex(" ") == (
-        "00 00 0c 04 00 00 00 00 00 00 04 00 10 00 00 00 06 00 10 00 00"
+        "00 00 0c 04 00 00 00 00 00 00 04 00 10 00 00 00 06 00 04 00 00"
         " 00 00 04 08 00 00 00 00 00 00 ff 00 01"
     )
 
