@@ -125,6 +125,6 @@ async def test_a_slow_client_is_felt(serve: Serve) -> None:
         while before != refs.sent:  # until nothing moves any more
             before = refs.sent
             await asyncio.sleep(0.3)
-        assert 0 < refs.sent * 10_000 < 16 << 20
+        assert 0 < refs.sent * 10_000 < 32 << 20  # of 40 million; the client itself takes up to 16
         stops.set()
         assert await reading == list(range(4000))
