@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gitaly.transport.http2.fields import (
-    EMPTY_TABLE,
     MOST_LIST_BYTES,
     FieldDecoder,
     Fields,
@@ -31,11 +30,11 @@ from gitaly.transport.http2.frames import (
     StreamError,
     frame,
     goaway_frame,
-    head,
     settings_frame,
     unpadded,
     window_frame,
 )
+from gitaly.transport.http2.sending import Sending
 from gitaly.transport.http2.streams import (
     Buffer,
     DataReceived,
@@ -76,33 +75,24 @@ class Session:
         self._has_preface = False
         self._is_ready = False
         self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, block, frames
-        self._send_window = DEFAULT_WINDOW
+        self._sending = Sending()
         self._receive_window = CONNECTION_WINDOW
         self._uncredited = 0
-        self._peer_window = DEFAULT_WINDOW  # of new streams
-        self._peer_payload = MOST_PAYLOAD_BYTES
-        # They have a window, and wait for the connection's; the next one first.
-        self._turn: dict[int, Stream] = {}
         self._broken_off: dict[int, None] = {}  # the oldest one first
         self._settings_left = MOST_SETTINGS
         self._said_last = LAST_STREAM  # in the last goodbye
-        self._has_sent_block = False
         self._is_closing = False  # new streams are refused
         self._events: list[Event] = []
-        self._out: list[Buffer] = [
-            settings_frame(
-                {
-                    Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                    Setting.MAX_HEADER_LIST_SIZE: MOST_LIST_BYTES,
-                }
-            ),
-            window_frame(0, CONNECTION_WINDOW - DEFAULT_WINDOW),
-        ]
+        settings = {
+            Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+            Setting.MAX_HEADER_LIST_SIZE: MOST_LIST_BYTES,
+        }
+        self._sending.frame(settings_frame(settings))
+        self._sending.frame(window_frame(0, CONNECTION_WINDOW - DEFAULT_WINDOW))
 
     def data_to_send(self) -> list[Buffer]:
         """What has to go to the peer now, once."""
-        out, self._out = self._out, []
-        return out
+        return self._sending.take()
 
     # What comes
 
@@ -233,7 +223,7 @@ class Session:
         if self._is_closing:
             self._reset_number(number, ErrorCode.REFUSED_STREAM)
             return
-        stream = Stream(number, self._peer_window, STREAM_WINDOW, is_ended_there=is_end)
+        stream = Stream(number, self._sending.stream_window, STREAM_WINDOW, is_ended_there=is_end)
         self.streams[number] = stream
         self._events.append(StreamOpened(stream, found, is_end))
 
@@ -287,26 +277,19 @@ class Session:
         for key, value in settings:
             _check_setting(key, value)
         # First this: until it comes, the peer counts what we send by the settings of before.
-        self._out.append(frame(Kind.SETTINGS, ACK, 0))
+        self._sending.frame(frame(Kind.SETTINGS, ACK, 0))
         self._set(dict(settings))  # of several values, the last one counts
         if not self._is_ready:
             self._is_ready = True
             self._events.append(Ready())
 
     def _set(self, settings: dict[int, int]) -> None:
-        self._peer_payload = settings.get(Setting.MAX_FRAME_SIZE, self._peer_payload)
+        sending = self._sending
+        sending.most_payload = settings.get(Setting.MAX_FRAME_SIZE, sending.most_payload)
         self.peer_list_bytes = settings.get(Setting.MAX_HEADER_LIST_SIZE, self.peer_list_bytes)
-        window = settings.get(Setting.INITIAL_WINDOW_SIZE, self._peer_window)
-        more, self._peer_window = window - self._peer_window, window
-        if not more:
-            return
-        for stream in self.streams.values():
-            stream.send_window += more
-            if stream.send_window > MOST_WINDOW:
-                raise ProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-            if stream.waiting and stream.send_window > 0:
-                self._turn.setdefault(stream.number, stream)
-        self._pump_all()
+        window = settings.get(Setting.INITIAL_WINDOW_SIZE, sending.stream_window)
+        for stream in sending.widen_all(self.streams.values(), window):
+            self._drained(stream)
 
     def _push_promise(self, *_: object) -> None:
         raise ProtocolError(ErrorCode.PROTOCOL_ERROR, "a client promises nothing")
@@ -317,7 +300,7 @@ class Session:
         if len(payload) != 8:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a ping of another size")
         if not flags & ACK:
-            self._out.append(frame(Kind.PING, ACK, 0, payload))
+            self._sending.frame(frame(Kind.PING, ACK, 0, payload))
 
     def _goaway(self, _: int, number: int, payload: bytes) -> None:
         """The client opens no more streams, and we never do."""
@@ -331,11 +314,8 @@ class Session:
             raise ProtocolError(ErrorCode.FRAME_SIZE_ERROR, "a window of another size")
         more = int.from_bytes(payload, "big") & MOST_WINDOW
         if not number:
-            self._send_window += more
-            if not more or self._send_window > MOST_WINDOW:
-                code = ErrorCode.FLOW_CONTROL_ERROR if more else ErrorCode.PROTOCOL_ERROR
-                raise ProtocolError(code, "no window of the connection")
-            self._pump_all()
+            for drained in self._sending.widen(more):
+                self._drained(drained)
             return
         stream = self.streams.get(number)
         if stream is None:
@@ -345,27 +325,22 @@ class Session:
             raise StreamError(ErrorCode.PROTOCOL_ERROR, "a window grows by nothing")
         if stream.send_window + more > MOST_WINDOW:
             raise StreamError(ErrorCode.FLOW_CONTROL_ERROR, "a window is too large")
-        stream.send_window += more
-        if stream.waiting and number not in self._turn:
-            self._send_waiting(stream)
-            if not stream.waiting:
-                self._drained(stream)
+        if self._sending.widen_stream(stream, more):
+            self._drained(stream)
 
     # What goes
 
     def send_headers(self, stream: Stream, block: bytes, *, is_end: bool = False) -> None:
         """Fields, before any data; with `is_end` they are all there is."""
         if not stream.is_ended_here:
-            self._send_block(stream, block, END_STREAM if is_end else 0)
+            self._sending.block(stream, block, END_STREAM if is_end else 0)
             if is_end:
                 self._end_here(stream)
 
     def send_data(self, stream: Stream, pieces: Sequence[Buffer]) -> None:
         """Bytes of the body; what the windows do not allow waits. Not copied."""
         if not stream.is_ended_here:
-            stream.queue([piece for piece in pieces if len(piece)])
-            if stream.number not in self._turn:
-                self._send_waiting(stream)
+            self._sending.data(stream, pieces)
 
     def send_trailers(self, stream: Stream, block: bytes) -> None:
         """The last fields, after all data; none, if the block is empty."""
@@ -375,9 +350,9 @@ class Session:
             stream.trailers = block
             return
         if block:
-            self._send_block(stream, block, END_STREAM)
+            self._sending.block(stream, block, END_STREAM)
         else:
-            self._out.append(frame(Kind.DATA, END_STREAM, stream.number))
+            self._sending.end(stream)
         self._end_here(stream)
 
     def reset(self, stream: Stream, code: ErrorCode) -> None:
@@ -391,13 +366,13 @@ class Session:
         stream.uncredited += count
         if stream.uncredited * 2 >= STREAM_WINDOW and not stream.is_ended_there:
             if not stream.is_reset:
-                self._out.append(window_frame(stream.number, stream.uncredited))
+                self._sending.frame(window_frame(stream.number, stream.uncredited))
             stream.receive_window += stream.uncredited
             stream.uncredited = 0
 
     def ping(self) -> None:
         """Ask whether the peer is there; any frame of it is an answer."""
-        self._out.append(frame(Kind.PING, 0, 0, bytes(8)))
+        self._sending.frame(frame(Kind.PING, 0, 0, bytes(8)))
 
     def goodbye(
         self, *, is_last: bool, code: ErrorCode = ErrorCode.NO_ERROR, text: str = ""
@@ -407,50 +382,7 @@ class Session:
         self._is_closing = self._is_closing or is_last
         if is_last:  # it may not go up again: streams after it have been refused
             self._said_last = min(self._said_last, self.last_stream)
-        self._out.append(goaway_frame(self._said_last, code, text))
-
-    def _send_block(self, stream: Stream, block: bytes, flags: int) -> None:
-        if not self._has_sent_block:
-            self._has_sent_block, block = True, EMPTY_TABLE + block
-        size = self._peer_payload
-        if len(block) <= size:
-            self._out.append(head(len(block), HEADERS, flags | END_HEADERS, stream.number) + block)
-            return
-        kind = HEADERS
-        for start in range(0, len(block), size):
-            piece = block[start : start + size]
-            is_last = start + size >= len(block)
-            flags = flags | END_HEADERS if is_last else flags
-            self._out.append(frame(kind, flags, stream.number, piece))
-            kind, flags = Kind.CONTINUATION, 0
-
-    def _send_frame(self, stream: Stream) -> bool:
-        size = min(stream.waiting_bytes, stream.send_window, self._send_window, self._peer_payload)
-        if size <= 0:
-            return False
-        stream.send_window -= size
-        self._send_window -= size
-        self._out.append(head(size, DATA, 0, stream.number))
-        self._out += stream.take(size)
-        return True
-
-    def _send_waiting(self, stream: Stream) -> None:
-        while self._send_frame(stream):
-            pass
-        if stream.waiting and stream.send_window > 0:
-            self._turn[stream.number] = stream
-
-    def _pump_all(self) -> None:
-        """Each stream sends a frame in turn, so that none of them takes the whole window. Those
-        without a window of their own are not looked at: there may be thousands."""
-        while self._turn and self._send_window > 0:
-            number = next(iter(self._turn))
-            stream = self._turn.pop(number)
-            self._send_frame(stream)
-            if not stream.waiting:
-                self._drained(stream)
-            elif stream.send_window > 0:
-                self._turn[number] = stream
+        self._sending.frame(goaway_frame(self._said_last, code, text))
 
     def _drained(self, stream: Stream) -> None:
         self._events.append(StreamDrained(stream))
@@ -461,7 +393,7 @@ class Session:
         """What a stream does not take holds up that stream only: its window is the limit."""
         self._uncredited += size
         if self._uncredited * 2 >= CONNECTION_WINDOW:
-            self._out.append(window_frame(0, self._uncredited))
+            self._sending.frame(window_frame(0, self._uncredited))
             self._receive_window += self._uncredited
             self._uncredited = 0
 
@@ -469,7 +401,7 @@ class Session:
         self._broken_off[number] = None
         if len(self._broken_off) > MOST_BROKEN_OFF:
             del self._broken_off[next(iter(self._broken_off))]
-        self._out.append(frame(Kind.RST_STREAM, 0, number, struct.pack(">I", code)))
+        self._sending.frame(frame(Kind.RST_STREAM, 0, number, struct.pack(">I", code)))
 
     def _end_here(self, stream: Stream) -> None:
         stream.is_ended_here = True
@@ -480,8 +412,7 @@ class Session:
 
     def _forget(self, stream: Stream) -> None:
         stream.is_reset = stream.is_ended_here = stream.is_ended_there = True
-        stream.drop()
-        self._turn.pop(stream.number, None)
+        self._sending.forget(stream)
         self.streams.pop(stream.number, None)
 
 
