@@ -23,8 +23,8 @@ EXCLUDED = {
 }
 # Some cases send frames one by one, and count on their being read together: an answer as small as
 # ours may come, and its stream be over, before the last one. What fails has to fail every time.
-RUNS = 4
-# Without an answer of several frames there is nothing to stop: ours has one.
+RUNS = 3
+# A limit of concurrent streams: the node announces none.
 SKIPPED = 1
 
 
@@ -67,12 +67,10 @@ async def run(judge: str, *flags: str) -> None:
             await child.wait()
 
 
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
-async def test_every_rule_of_http2_is_kept(judge: str, tmp_path: Path, kind: str) -> None:
+async def test_every_rule_of_http2_is_kept(judge: str, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     async with a_node(tmp_path) as served:
-        flags = ["--port", str(served.node.port(kind)), "--strict", "--junit-report", str(report)]
-        flags += ["--tls", "--insecure"] if kind == "tls" else []
+        flags = ["--port", str(served.node.port("tcp")), "--strict", "--junit-report", str(report)]
         await run(judge, *flags)
         failed, count, skipped = results(report)
         assert (count >= 145, skipped) == (True, SKIPPED)
