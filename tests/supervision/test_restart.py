@@ -1,5 +1,6 @@
 """One process takes the place of another, and no client notices."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -128,7 +129,10 @@ def test_metrics_are_those_of_the_new_process_and_ports_stay_whoever_chose_them(
 
 
 def listening_ports(pid: int) -> list[int]:
-    inodes = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            inodes.append(str(link.readlink()))
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     found = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
     return sorted(int(row[1].split(":")[1], 16) for row in found)
