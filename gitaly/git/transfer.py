@@ -15,6 +15,7 @@ from gitaly.transport import sideband
 
 PIECE_BYTES: Final = 256 * 1024
 ENOUGH_BYTES: Final = 128 * 1024
+BURST_BYTES: Final = 1 << 20  # until others have a turn, where the sink does not make us wait
 FEW_BYTES: Final = 8 * 1024  # of what git says beside its output
 PAUSE_SECONDS: Final = 0.001
 MESSAGE_BYTES: Final = 128 * 1024  # of bulk data in one gRPC message
@@ -75,7 +76,7 @@ async def _pump(
 ) -> int:
     """Read what is there, as far as the sink takes it: never wait to fill a buffer."""
     buffer = memoryview(bytearray(piece_bytes))
-    moved = 0
+    moved, burst = 0, 0
     while True:
         room = usable(min(await sink.room(least), piece_bytes))
         try:
@@ -88,8 +89,11 @@ async def _pump(
         sink.write(framed(buffer[:size]))
         moved += size
         # Git writes some KiB at a time, and to wake up for each would cost more than the bytes.
+        burst += size
         is_drained = size < room and size < ENOUGH_BYTES
-        await asyncio.sleep(PAUSE_SECONDS if is_drained else 0)
+        if is_drained or burst >= BURST_BYTES:
+            burst = 0
+            await asyncio.sleep(PAUSE_SECONDS if is_drained else 0)
 
 
 def started(
