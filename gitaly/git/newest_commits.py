@@ -19,7 +19,7 @@ from gitaly.git.revisions_in_process import resolve, small_content
 MOST_NEWEST: Final = 128  # commits: 2 ms
 MOST_WAITING: Final = 64  # that have been reached, and are read ahead of their turn
 # What every reader takes for the same date. Larger ones do not fit into a commit-graph.
-_PLAIN: Final = re.compile(
+PLAIN_COMMIT: Final = re.compile(
     rb"tree [0-9a-f]{40}\n((?:parent [0-9a-f]{40}\n)*)author [^\n\0]*\n"
     rb"committer [^\n\0<>]*<[^\n\0<>]*> (0|[1-9][0-9]{0,9}) [+-][0-9]{4}\n"
 )
@@ -68,7 +68,7 @@ def _walked(handle: pygit2.Repository, tip: str, count: int) -> Iterator[Object]
 
 def _reached(handle: pygit2.Repository, object_id: str, turn: int) -> _Reached:
     found = small_content(handle, object_id)
-    plain = _PLAIN.match(found[1]) if found is not None and found[0] == "commit" else None
+    plain = PLAIN_COMMIT.match(found[1]) if found is not None and found[0] == "commit" else None
     if found is None or plain is None:
         raise Undecided
     return _Reached(-int(plain[2]), turn, Object(object_id, *found), plain[1])

@@ -45,6 +45,13 @@ class ObjectTooLarge(Internal):
         )
 
 
+class LastCommit(NamedTuple):
+    """What a short walk for the last commit of a path has found."""
+
+    commit: str | None  # None: none yet, or there is none
+    rest: str | None  # from where git has to go on; None: that is all
+
+
 class Objects(Protocol):
     """Reads objects of repositories.
 
@@ -95,6 +102,16 @@ class Objects(Protocol):
         """The first `count` commits of `git log <revision>`, fewer if the history ends before.
 
         None: that takes a walk of git's. Only for a few commits is it anything else.
+        """
+        ...
+
+    async def last_commit(
+        self, repository: RepositoryPaths, revision: bytes, path: bytes
+    ) -> LastCommit | None:
+        """What a short walk finds of `git log -1 <revision> -- <path>`.
+
+        None: git has to walk from the beginning. Only for what has changed lately, and a path
+        that is no pattern, is it anything else.
         """
         ...
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from gitaly.git.catfile_pool import CatfilePool
 from gitaly.git.command import Git
-from gitaly.git.objects import NO_LIMIT, Object, ObjectInfo, checked_revision
+from gitaly.git.objects import NO_LIMIT, LastCommit, Object, ObjectInfo, checked_revision
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.revision_syntax import is_whole_object_id
 
@@ -66,6 +66,12 @@ class GitObjects:
     async def newest_commits(
         self, _repository: RepositoryPaths, _revision: bytes, _count: int
     ) -> list[Object] | None:
+        """See `Objects`."""
+        return None
+
+    async def last_commit(
+        self, _repository: RepositoryPaths, _revision: bytes, _path: bytes
+    ) -> LastCommit | None:
         """See `Objects`."""
         return None
 

@@ -14,8 +14,16 @@ import pygit2
 from gitaly.git import revisions_in_process as libgit2
 from gitaly.git.commit_fields import has_own_parents
 from gitaly.git.handles import Handles, Undecided
+from gitaly.git.last_commit import last_commit
 from gitaly.git.newest_commits import newest_commits
-from gitaly.git.objects import NO_LIMIT, PIECE_BYTES, Object, ObjectInfo, checked_revision
+from gitaly.git.objects import (
+    NO_LIMIT,
+    PIECE_BYTES,
+    LastCommit,
+    Object,
+    ObjectInfo,
+    checked_revision,
+)
 from gitaly.git.objects_by_git import GitObjects
 from gitaly.git.paths import RepositoryPaths
 
@@ -87,6 +95,17 @@ class InProcessObjects:
             return None
         try:
             return newest_commits(self._handle(repository), checked_revision(revision), count)
+        except Undecided:
+            return None
+
+    async def last_commit(
+        self, repository: RepositoryPaths, revision: bytes, path: bytes
+    ) -> LastCommit | None:
+        """See `Objects`."""
+        if has_own_parents(repository):
+            return None
+        try:
+            return last_commit(self._handle(repository), checked_revision(revision), path)
         except Undecided:
             return None
 

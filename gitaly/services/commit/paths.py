@@ -36,13 +36,19 @@ class Paths(CommitReading):
         repository = self._storages.existing(request.repository)
         check_revision(request.revision)
         is_literal = request.literal_pathspec or request.global_options.literal_pathspecs
+        revision, path = request.revision, path_or_root(request.path)
+        walked = await self._objects.last_commit(repository, revision, path)
+        if walked is not None:
+            if walked.rest is None:
+                return await self._last(repository, walked.commit)
+            revision = walked.rest.encode()
         walk = git_lines(
             self._git,
             "log",
             repository,
             flags=["--format=%H", "--max-count=1"],
-            args=[request.revision],
-            paths=[path_or_root(request.path)],
+            args=[revision],
+            paths=[path],
             has_literal_paths=is_literal,
         )
         try:
@@ -53,9 +59,15 @@ class Paths(CommitReading):
             raise Internal(
                 f"logging last commit for path: {error.exit}", **error.metadata
             ) from error
-        if not found:
+        return await self._last(repository, found[0].decode() if found else None)
+
+    async def _last(
+        self, repository: RepositoryPaths, commit: str | None
+    ) -> LastCommitForPathResponse:
+        if commit is None:
             return LastCommitForPathResponse()
-        return LastCommitForPathResponse(commit=await self._commits.find(repository, found[0]))
+        found = await self._commits.find(repository, commit.encode())
+        return LastCommitForPathResponse(commit=found)
 
     async def ListLastCommitsForTree(
         self, request: ListLastCommitsForTreeRequest, _: Call
