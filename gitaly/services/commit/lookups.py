@@ -77,21 +77,16 @@ class Lookups(CommitReading):
 
     async def GetCommitMessages(
         self, request: GetCommitMessagesRequest, _: Call
-    ) -> AsyncIterator[GetCommitMessagesResponse]:
+    ) -> AsyncIterator[list[GetCommitMessagesResponse]]:
         repository = self._storages.existing(request.repository)
         for name in request.commit_ids:
             with prefixed("failed to get commit message"):
                 commit = await self._objects.read(repository, name.encode() + b"^{commit}")
                 if commit is None:
                     raise Internal("object not found")
-            answer = GetCommitMessagesResponse(commit_id=name)
             message = parse_commit(commit.data).message
-            for piece in in_pieces(message):
-                answer.message = piece
-                yield answer
-                answer = GetCommitMessagesResponse()
-            if not message:
-                yield answer
+            pieces = [GetCommitMessagesResponse(message=piece) for piece in in_pieces(message)]
+            yield [GetCommitMessagesResponse(commit_id=name), *pieces]
 
     async def CheckObjectsExist(
         self, requests: AsyncIterator[CheckObjectsExistRequest], _: Call

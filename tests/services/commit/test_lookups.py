@@ -16,6 +16,7 @@ from gitaly._pb.commit_pb2 import (
     FilterShasWithSignaturesRequest,
     FindCommitsRequest,
     GetCommitMessagesRequest,
+    GetCommitMessagesResponse,
     GetCommitSignaturesRequest,
     GetCommitSignaturesResponse,
     ListCommitsByOidRequest,
@@ -26,6 +27,7 @@ from gitaly.errors import Internal, InvalidRequest, NotFound
 from gitaly.git import EMPTY_TREE
 from gitaly.services.commit import CommitServicer
 from tests.services.commit.support import A_COMMITTER, CALL, History, all_of, ids_of
+from tests.services.readers import decoded
 from tests.storage.support import message
 
 T = TypeVar("T")
@@ -101,10 +103,10 @@ async def test_messages_come_whole(commits: CommitServicer, history: History) ->
     history.commit(long)
     history.commit("short\n")
     request = GetCommitMessagesRequest(repository=message(), commit_ids=["main~1", "main"])
-    answers = await all_of(commits.GetCommitMessages(request, CALL))
-    assert [answer.commit_id for answer in answers] == ["main~1", "", "", "main"]
-    assert b"".join(answer.message for answer in answers[:3]) == long.encode()
-    assert answers[3].message == b"short\n"
+    answers = await decoded(GetCommitMessagesResponse, commits.GetCommitMessages(request, CALL))
+    assert [answer.commit_id for answer in answers] == ["main~1", "", "", "", "main", ""]
+    assert b"".join(answer.message for answer in answers[:4]) == long.encode()
+    assert [answer.message for answer in answers[4:]] == [b"", b"short\n"]
     request = GetCommitMessagesRequest(repository=message(), commit_ids=["main", "none"])
     with pytest.raises(Internal) as caught:
         await all_of(commits.GetCommitMessages(request, CALL))
