@@ -25,11 +25,9 @@ async def test_a_node_without_calls_ends_at_once_and_well(tmp_path: Path) -> Non
         assert ask_health(f"unix:{tmp_path}/node.sock")
         node.child.send_signal(signal.SIGTERM)
         assert await node.exit_code() == 0
-        assert node.messages()[-3:] == [
-            "[shutdown] stopping Gitaly",
-            "starting grace period",
-            "Gitaly shutdown",
-        ]
+        expected = ["[shutdown] stopping Gitaly", "starting grace period", "Gitaly shutdown"]
+        # What the node does beside, such as a walk over its storages, may say something between.
+        assert [text for text in node.messages() if text in expected] == expected
     assert not (tmp_path / "node.sock").exists()
     assert os.listdir(tmp_path / "run") == []
 
