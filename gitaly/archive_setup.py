@@ -7,9 +7,9 @@ from gitaly.archivecache import ARCHIVES, ArchiveCache, archive_metrics
 from gitaly.config import Config
 from gitaly.git import Git
 from gitaly.observe.log import Logger
-from gitaly.pack_setup import policy_of
+from gitaly.pack_setup import make_shelf
 from gitaly.storage import Blocking
-from gitaly.streamcache import Shelf, Store, StreamMetrics
+from gitaly.streamcache import StreamMetrics
 
 
 @asynccontextmanager
@@ -22,14 +22,7 @@ async def archive_cache(
         yield None
         return
     metrics = archive_metrics(streams)
-    shelf = Shelf(
-        Store(wanted.dir, min_free_bytes=wanted.min_free_bytes),
-        policy_of(wanted),
-        kind=ARCHIVES,
-        blocking=blocking,
-        metrics=metrics,
-        logger=logger,
-    )
+    shelf = make_shelf(wanted, ARCHIVES, blocking, metrics, logger)
     cache = ArchiveCache(git, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger)
     async with cache:
         yield cache

@@ -5,7 +5,7 @@ from gitaly.git import Git
 from gitaly.observe.log import Logger
 from gitaly.packcache import PACKS, Limiter, PackCache, pack_metrics
 from gitaly.storage import Blocking
-from gitaly.streamcache import Policy, Shelf, Store, StreamMetrics
+from gitaly.streamcache import CacheMetrics, Kind, Policy, Shelf, Store, StreamMetrics
 
 
 def intercepts_packs(config: Config) -> bool:
@@ -23,6 +23,20 @@ def policy_of(cache: CacheConfig) -> Policy:
     )
 
 
+def make_shelf(
+    wanted: CacheConfig, kind: Kind, blocking: Blocking, metrics: CacheMetrics, logger: Logger
+) -> Shelf:
+    """Where an enabled cache keeps things."""
+    return Shelf(
+        Store(wanted.dir, min_free_bytes=wanted.min_free_bytes),
+        policy_of(wanted),
+        kind=kind,
+        blocking=blocking,
+        metrics=metrics,
+        logger=logger,
+    )
+
+
 def make_pack_cache(
     config: Config,
     git: Git,
@@ -35,15 +49,7 @@ def make_pack_cache(
     """To be entered; it keeps nothing where it is not enabled."""
     wanted, shelf, metrics = config.pack_objects_cache, None, pack_metrics(streams)
     if wanted.enabled:
-        store = Store(wanted.dir, min_free_bytes=wanted.min_free_bytes)
-        shelf = Shelf(
-            store,
-            policy_of(wanted),
-            kind=PACKS,
-            blocking=blocking,
-            metrics=metrics,
-            logger=logger,
-        )
+        shelf = make_shelf(wanted, PACKS, blocking, metrics, logger)
     return PackCache(
         git,
         shelf=shelf,

@@ -1,8 +1,7 @@
 """Archives, made once and given to all who want the same."""
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
-from typing import Final, Self
+from typing import Final
 
 from gitaly.archivecache.handover import Handover
 from gitaly.archivecache.job import ArchiveJob
@@ -10,12 +9,11 @@ from gitaly.archivecache.key import key_of
 from gitaly.archivecache.substitution import Substitution
 from gitaly.git import Archive, Git, RepositoryPaths
 from gitaly.observe.log import Logger
-from gitaly.observe.snapshot import CacheState
 from gitaly.streamcache import (
     Blocking,
+    Cache,
     CacheMetrics,
     Kind,
-    Policy,
     Served,
     Shelf,
     StreamCache,
@@ -37,7 +35,7 @@ def archive_metrics(streams: StreamMetrics) -> CacheMetrics:
     return CacheMetrics(ARCHIVES, streams, more_reasons=["doubtful"])
 
 
-class ArchiveCache:
+class ArchiveCache(Cache):
     """Gives archives of commits."""
 
     def __init__(
@@ -49,28 +47,12 @@ class ArchiveCache:
         metrics: CacheMetrics,
         logger: Logger,
     ) -> None:
+        super().__init__(
+            StreamCache(ARCHIVES, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger)
+        )
         self._git = git
         self._blocking = blocking
         self._substitution = Substitution(git)
-        self._streams = StreamCache(
-            ARCHIVES, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger
-        )
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._streams)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    def adopt(self, policy: Policy, min_free_bytes: int) -> None:
-        """Keep archives by another policy from now on."""
-        self._streams.adopt(policy, min_free_bytes)
-
-    def state(self) -> CacheState:
-        """What it has and does, for any thread."""
-        return self._streams.state()
 
     async def pieces(
         self,

@@ -1,19 +1,17 @@
 """Packs for upload-pack: computed once, given to all who want the same."""
 
-from contextlib import AsyncExitStack
-from typing import Final, Self
+from typing import Final
 
 from gitaly.git import Git
 from gitaly.observe.log import Logger
-from gitaly.observe.snapshot import CacheState
 from gitaly.packcache.job import PackJob
 from gitaly.packcache.key import key_of
 from gitaly.packcache.request import Limiter, PackRequest
 from gitaly.streamcache import (
     Blocking,
+    Cache,
     CacheMetrics,
     Kind,
-    Policy,
     Reader,
     Served,
     Shelf,
@@ -37,7 +35,7 @@ def pack_metrics(streams: StreamMetrics) -> CacheMetrics:
     return CacheMetrics(PACKS, streams, more_reasons=["off"], is_moved_by_kernel=True)
 
 
-class PackCache:
+class PackCache(Cache):
     """Serves requests for packs."""
 
     def __init__(
@@ -51,29 +49,13 @@ class PackCache:
         trace_directory: str,  # for what git tells of its work, while it works
         logger: Logger,
     ) -> None:
+        super().__init__(
+            StreamCache(PACKS, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger)
+        )
         self._git = git
         self._limiter = limiter
         self._blocking = blocking
         self._trace_directory = trace_directory
-        self._streams = StreamCache(
-            PACKS, shelf=shelf, blocking=blocking, metrics=metrics, logger=logger
-        )
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._streams)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
-
-    def adopt(self, policy: Policy, min_free_bytes: int) -> None:
-        """Keep packs by another policy from now on; nothing, where the cache is off."""
-        self._streams.adopt(policy, min_free_bytes)
-
-    def state(self) -> CacheState:
-        """What it has and does, for any thread."""
-        return self._streams.state()
 
     async def serve(self, request: PackRequest, reader: Reader, served: Served) -> None:
         """Give a reader its pack; `served` tells about it also if this fails.

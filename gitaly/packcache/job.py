@@ -6,11 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from gitaly.errors import Internal, NodeError, ResourceExhausted
 from gitaly.git import PIPE, Child, Exit, Git, PipeReader, current_account, go_quoted
-from gitaly.git.error_text import ErrorText
 from gitaly.limits import LeftQueue, Refused
 from gitaly.packcache.request import Limiter, PackRequest
 from gitaly.packcache.trace import Trace
-from gitaly.streamcache import Blocking, Sayer
+from gitaly.streamcache import Blocking, Sayer, hear
 from gitaly.tasks import background
 
 
@@ -61,13 +60,11 @@ class PackJob:
             assert child.stdout is not None
             child.stdin.feed(request.stdin)
             child.stdout.enlarge()
-            error_text = ErrorText()
-            listening = background(_listen(child, sayer, error_text))
+            listening = background(hear(child, sayer.say))
             yield PackWork(
                 child,
                 child.stdout,
                 await stack.enter_async_context(listening),
-                error_text,
                 trace,
                 self._blocking,
             )
@@ -105,14 +102,12 @@ class PackWork:
         child: Child,
         source: PipeReader,
         listening: "asyncio.Task[None]",
-        error_text: ErrorText,
         trace: Trace,
         blocking: Blocking,
     ) -> None:
         self.source = source
         self._child = child
         self._listening = listening
-        self._error_text = error_text
         self._trace = trace
         self._blocking = blocking
 
@@ -121,16 +116,8 @@ class PackWork:
         ended = await self._child.wait()
         await self._listening
         if not ended:
-            raise PackFailed(self._error_text.value(), ended)
+            raise PackFailed(self._child.error_text, ended)
         try:
             return await self._blocking.run(self._trace.take)
         except OSError:
             return {}
-
-
-async def _listen(child: Child, sayer: Sayer, error_text: ErrorText) -> None:
-    """What git says, for the readers and for the log."""
-    assert child.stderr is not None
-    while piece := await child.stderr.read():
-        error_text.feed(piece)
-        sayer.say(piece)

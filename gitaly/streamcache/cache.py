@@ -229,6 +229,28 @@ class StreamCache:
         served.fields = entry.statistics
 
 
+class Cache:
+    """What serves requests of one kind is built on this: it lives as long as its streams do."""
+
+    def __init__(self, streams: StreamCache) -> None:
+        self._streams = streams
+
+    async def __aenter__(self) -> Self:
+        await self._streams.__aenter__()
+        return self
+
+    async def __aexit__(self, *how: object) -> None:
+        await self._streams.__aexit__(*how)
+
+    def adopt(self, policy: Policy, min_free_bytes: int) -> None:
+        """Keep things by another policy from now on; nothing, where the cache is off."""
+        self._streams.adopt(policy, min_free_bytes)
+
+    def state(self) -> CacheState:
+        """What it has and does, for any thread."""
+        return self._streams.state()
+
+
 class _Waiting:
     """Waits for news of an entry, or for the end of its reader."""
 

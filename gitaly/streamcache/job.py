@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gitaly.errors import NodeError
-from gitaly.git import PipeReader
+from gitaly.git import Child, PipeReader
 
 
 class Work(Protocol):
@@ -46,3 +46,12 @@ class Job(Protocol):
     def explained(self, error: NodeError) -> bytes:
         """What its readers are told of an error that it has not told itself; may be empty."""
         ...
+
+
+async def hear(child: Child, tell: Callable[[bytes], None]) -> None:
+    """Read what a git says beside its output, to the end: it keeps the beginning for whoever asks
+    why it failed, and `tell` gets every piece."""
+    assert child.stderr is not None
+    while piece := await child.stderr.read():
+        child.heard.feed(piece)
+        tell(piece)
