@@ -11,6 +11,7 @@ import grpc
 
 from gitaly.rpc.framing import ENCODINGS
 from gitaly.transport.http2 import encoded
+from gitaly.transport.http2.fields import FIELD_BYTES
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -22,7 +23,6 @@ _FIRST_FIELDS: Final = (
 FIRST: Final = encoded(_FIRST_FIELDS)
 NOT_GRPC: Final = encoded([(b":status", b"415"), (b"content-type", b"text/plain")])
 OK: Final = encoded([(b"grpc-status", b"0")])
-FIELD_BYTES: Final = 32  # that each field counts beside its text. Source: RFC 9113, 6.5.2
 SPARE_BYTES: Final = 256
 PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 # What a text in a status may cost at most: each of its bytes becomes three where it is not plain.

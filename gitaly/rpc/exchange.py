@@ -129,11 +129,13 @@ class Exchange:
         self._has_headers = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._cutter = Cutter(head.encoding if head.encoding in ENCODINGS else "identity")
-        if head.encoding not in ENCODINGS:
+        encoding = head.encoding
+        if encoding not in ENCODINGS:
+            encoding = ENCODINGS[0]
             self._error = Unimplemented(
                 f'grpc: Decompressor is not installed for grpc-encoding "{head.encoding}"'
             )
+        self._cutter = Cutter(encoding)
         if timeout is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(timeout, self.cancel, LATE)

@@ -1,8 +1,7 @@
-"""Asks a listener of ours for its health, as a client would: HTTP/2, spoken by hand.
+"""Asks a listener of ours for its health, as a client would: HTTP/2, frame by frame.
 
-A gRPC client in the node would share threads and connections with the core that is to be tested,
-and cannot be told to accept whatever certificate the listener has. Source: RFC 9113, RFC 7541
-(static table), grpc/health/v1.
+A gRPC client in the node would have threads of its own, and cannot be told to accept whatever
+certificate the listener has. Source: RFC 9113, grpc/health/v1.
 """
 
 import asyncio
@@ -13,13 +12,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS = 0, 1, 4
-ACK, END_STREAM, END_HEADERS = 1, 1, 4
+from gitaly.transport.http2 import encoded
+from gitaly.transport.http2.frames import HEAD, PREFACE, Flag, Kind, frame
+
 SERVING: Final = b"\x08\x01"  # HealthCheckResponse{status: SERVING}
 EMPTY_MESSAGE: Final = bytes(5)  # HealthCheckRequest{}, framed by gRPC
 METHOD: Final = b"/grpc.health.v1.Health/Check"
-FRAME_HEAD_BYTES: Final = 9
+REQUEST: Final = encoded(
+    [
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", METHOD),
+        (b":authority", b"localhost"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+    ]
+)
+QUESTION: Final = (
+    PREFACE
+    + frame(Kind.SETTINGS, 0, 0)
+    + frame(Kind.HEADERS, Flag.END_HEADERS, 1, REQUEST)
+    + frame(Kind.DATA, Flag.END_STREAM, 1, EMPTY_MESSAGE)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +61,7 @@ async def is_serving(door: Door) -> bool:
     except OSError:
         return False
     try:
-        writer.write(_question())
+        writer.write(QUESTION)
         return await _heard_serving(reader, writer)
     except (OSError, EOFError):
         return False
@@ -75,46 +89,19 @@ def _trusting() -> ssl.SSLContext:
     return context
 
 
-def _question() -> bytes:
-    fields = (
-        b"\x83\x86"  # :method POST, :scheme http
-        + (b"\x04" + _text(METHOD))  # :path
-        + (b"\x01" + _text(b"localhost"))  # :authority
-        + (b"\x0f\x10" + _text(b"application/grpc"))  # content-type
-        + (b"\x00" + _text(b"te") + _text(b"trailers"))
-    )
-    return b"".join(
-        (
-            PREFACE,
-            _frame(SETTINGS, 0, 0),
-            _frame(HEADERS, END_HEADERS, 1, fields),
-            _frame(DATA, END_STREAM, 1, EMPTY_MESSAGE),
-        )
-    )
-
-
-def _text(text: bytes) -> bytes:
-    return bytes([len(text)]) + text
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
-
-
 async def _heard_serving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """Read until the answer has come, or its end without one."""
     answer = b""
     while True:
-        head = await reader.readexactly(FRAME_HEAD_BYTES)
-        size, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
-        payload = await reader.readexactly(size)
-        if kind == SETTINGS and not flags & ACK:
-            writer.write(_frame(SETTINGS, ACK, 0))
-        if int.from_bytes(head[5:]) != 1:
+        high, low, kind, flags, stream = HEAD.unpack(await reader.readexactly(HEAD.size))
+        payload = await reader.readexactly(high << 16 | low)
+        if kind == Kind.SETTINGS and not flags & Flag.ACK:
+            writer.write(frame(Kind.SETTINGS, Flag.ACK, 0))
+        if stream != 1:
             continue
-        if kind == DATA:
+        if kind == Kind.DATA:
             answer += payload
             if answer[5:] == SERVING:
                 return True
-        if kind not in (DATA, HEADERS) or flags & END_STREAM:
+        if kind not in (Kind.DATA, Kind.HEADERS) or flags & Flag.END_STREAM:
             return False

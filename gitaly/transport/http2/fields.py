@@ -59,14 +59,18 @@ class FieldDecoder(Generic[Head]):
         known = self._known.get(block)
         if known is not None:
             return known
-        head = self._read(self.fields(block))
-        if len(block) <= MOST_KNOWN_BYTES and len(self._known) < MOST_KNOWN and is_lasting(block):
+        lasts = is_lasting(block)
+        head = self._read(self._fields(block, lasts=lasts))
+        if lasts and len(block) <= MOST_KNOWN_BYTES and len(self._known) < MOST_KNOWN:
             self._known[block] = head
         return head
 
     def fields(self, block: bytes) -> Fields:
         """As they are. Raises ProtocolError."""
-        if not is_lasting(block):
+        return self._fields(block, lasts=is_lasting(block))
+
+    def _fields(self, block: bytes, *, lasts: bool) -> Fields:
+        if not lasts:
             self._known.clear()
         try:
             if len(block) <= PIECE_BYTES:

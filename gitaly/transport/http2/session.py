@@ -330,12 +330,10 @@ class Session:
 
     # What goes
 
-    def send_headers(self, stream: Stream, block: bytes, *, is_end: bool = False) -> None:
-        """Fields, before any data; with `is_end` they are all there is."""
+    def send_headers(self, stream: Stream, block: bytes) -> None:
+        """Fields, before any data."""
         if not stream.is_ended_here:
-            self._sending.block(stream, block, END_STREAM if is_end else 0)
-            if is_end:
-                self._end_here(stream)
+            self._sending.block(stream, block, 0)
 
     def send_data(self, stream: Stream, pieces: Sequence[Buffer]) -> None:
         """Bytes of the body; what the windows do not allow waits. Not copied."""
