@@ -25,8 +25,10 @@ from tests.git.support import Bare, run_git
 from tests.services.repository.conftest import Started, git, started
 from tests.services.repository.filling import commit_files
 from tests.storage.support import message
+from tests.streamcache.disks import small_disk
 
-__all__ = ["git", "started"]
+__all__ = ["git", "small_disk", "started"]
+
 TAR = GetArchiveRequest.TAR
 MIB = 1 << 20
 Uncached = Callable[..., Awaitable[bytes]]

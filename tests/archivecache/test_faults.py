@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,27 +14,6 @@ from tests.archivecache.conftest import MIB, MakePlace, Uncached, fill
 from tests.git.support import Bare
 from tests.services.repository.filling import commit_files
 from tests.transport.wires import until
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts a file system of some bytes."""
-    mounted: list[Path] = []
-
-    def mount(size: int) -> Path:
-        path = tmp_path / "cache"
-        path.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True
-        )
-        if done.returncode:
-            pytest.skip("mounting a file system needs root")
-        mounted.append(path)
-        return path
-
-    yield mount
-    for path in mounted:
-        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 async def test_a_git_that_fails_fails_each_who_waits_and_nobody_later(
@@ -95,10 +73,10 @@ async def test_who_leaves_an_archive_that_goes_straight_through_does_not_stop_th
 
 
 async def test_a_full_disk_is_no_reason_to_fail(
-    place: MakePlace, bare: Bare, uncached: Uncached, small_disk: Callable[[int], Path]
+    place: MakePlace, bare: Bare, uncached: Uncached, small_disk: Callable[..., Path]
 ) -> None:
     fill(bare, 8)
-    small_disk(3 * MIB)
+    small_disk(3 * MIB, "cache")
     async with place() as here:
         answers = await asyncio.gather(*(here.archive() for _ in range(3)))
         assert {answer.data for answer in answers} == {await uncached()}

@@ -1,31 +1,20 @@
 """The last commit of a path that is found in process is that of `git log -1 -- <path>`."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gitaly.git import Git, Objects
+from gitaly.git import Objects
 from gitaly.git.last_commit import MOST_STEPS
-from tests.git.support import Bare, bare
-from tests.git.test_newest_commits import imported, write
-from tests.services.readers import readers
+from tests.git.support import Bare
+from tests.git.test_newest_commits import imported, objects, repository, write
 
+__all__ = ["objects", "repository"]  # fixtures
 PATHS = [b"a", b"d/a", b"d/b", b"d", b"d/e/f", b"d/e", b"none", b"a/below", b"d/none/x", b"run"]
 NAMES = [b"a", b"d/a", b"d/b", b"d/e/f", b"d/e/g", b"run"]
 START = 1_700_000_000
-
-
-@pytest.fixture
-async def objects(git: Git) -> AsyncIterator[Objects]:
-    async with readers(git, "in process") as (objects, _):
-        yield objects
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Bare:
-    return bare(tmp_path)
 
 
 def tangled(seed: int, commits: int = 60) -> Iterator[bytes]:

@@ -25,8 +25,9 @@ from gitaly.storage import Blocking
 from gitaly.streamcache import Policy, Served, Shelf, Store, StreamMetrics
 from tests.git.conftest import git, processes, registry
 from tests.git.support import Bare, bare, children_of, run_git
+from tests.streamcache.disks import small_disk
 
-__all__ = ["git", "processes", "registry"]
+__all__ = ["git", "processes", "registry", "small_disk"]
 MIB = 1 << 20
 FLAGS = ("--revs", "--thin", "--delta-base-offset")
 

@@ -19,27 +19,6 @@ from tests.packcache.test_cache import uncached
 from tests.transport.wires import until
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts file systems of some bytes."""
-    mounted: list[Path] = []
-
-    def mount(size: int) -> Path:
-        path = tmp_path / f"disk{len(mounted)}"
-        path.mkdir()
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True
-        )
-        if done.returncode:
-            pytest.skip("mounting a file system needs root")
-        mounted.append(path)
-        return path
-
-    yield mount
-    for path in mounted:
-        subprocess.run(["umount", "--lazy", path], check=True)
-
-
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """Writing beyond fails with EFBIG."""
