@@ -167,9 +167,10 @@ async def test_what_is_too_old_is_made_anew(place: MakePlace, bare: Bare) -> Non
 
 
 async def test_the_archive_used_longest_ago_makes_room(place: MakePlace, bare: Bare) -> None:
-    for name in ("a", "b", "c"):
-        commit_files(bare, {name: os.urandom(MIB)}, f"refs/heads/{name}")
-    async with place(max_bytes=4 * MIB) as here:
+    # A mebibyte is asked for ahead of what comes: two fit with it, and all three never do.
+    for name, size in (("a", MIB), ("b", 2 * MIB), ("c", 2 * MIB)):
+        commit_files(bare, {name: os.urandom(size)}, f"refs/heads/{name}")
+    async with place(max_bytes=4 * MIB + MIB // 2) as here:
         for name in ("a", "b", "a", "c"):
             await here.archive(commit_id=name)
         assert (await here.archive(commit_id="a")).is_hit
