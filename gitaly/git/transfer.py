@@ -16,8 +16,10 @@ from gitaly.transport import sideband
 PIECE_BYTES: Final = 256 * 1024
 ENOUGH_BYTES: Final = 128 * 1024
 BURST_BYTES: Final = 1 << 20  # until others have a turn, where the sink does not make us wait
+BULK_BYTES: Final = 1 << 20  # after so much there is likely to be much more
 FEW_BYTES: Final = 8 * 1024  # of what git says beside its output
 PAUSE_SECONDS: Final = 0.001
+BULK_PAUSE_SECONDS: Final = 0.002  # 500 MB/s fill a pipe of 1 MiB in it
 MESSAGE_BYTES: Final = 128 * 1024  # of bulk data in one gRPC message
 Buffers = Sequence[bytes | memoryview]
 Observer = Callable[[memoryview], None]
@@ -34,9 +36,16 @@ class Sink(Protocol):
         """Send; the buffers may change once this returns. Raises ConnectionError."""
 
 
-async def pump(source: PipeReader, sink: Sink) -> int:
-    """Move everything, uncopied and unframed; the number of bytes. Raises ConnectionError."""
-    return await _pump(source, sink, 1, lambda room: room, lambda piece: [piece])
+def _nothing() -> None:
+    pass
+
+
+async def pump(source: PipeReader, sink: Sink, in_bulk: Callable[[], None] = _nothing) -> int:
+    """Move everything, uncopied and unframed; the number of bytes. Raises ConnectionError.
+
+    `in_bulk` is called once, if there turns out to be much.
+    """
+    return await _pump(source, sink, 1, lambda room: room, lambda piece: [piece], in_bulk=in_bulk)
 
 
 async def pump_band(
@@ -45,10 +54,12 @@ async def pump_band(
     band: int,
     keep: ErrorText | None = None,
     piece_bytes: int = PIECE_BYTES,
+    in_bulk: Callable[[], None] = _nothing,
 ) -> int:
     """Move everything as packets of a side-band; the number of bytes, without packets' headers.
 
-    `keep` remembers a beginning; `piece_bytes` are read at once at most. Raises ConnectionError.
+    `keep` remembers a beginning; `piece_bytes` are read at once at most; `in_bulk` is called once,
+    if there turns out to be much. Raises ConnectionError.
     """
 
     def framed(piece: memoryview) -> Buffers:
@@ -57,7 +68,7 @@ async def pump_band(
         return sideband.frames(band, piece)
 
     least = sideband.HEADER_SIZE + 1
-    return await _pump(source, sink, least, _room_in_packets, framed, piece_bytes)
+    return await _pump(source, sink, least, _room_in_packets, framed, piece_bytes, in_bulk)
 
 
 def _room_in_packets(room: int) -> int:
@@ -73,10 +84,11 @@ async def _pump(
     usable: Callable[[int], int],
     framed: Callable[[memoryview], Buffers],
     piece_bytes: int = PIECE_BYTES,
+    in_bulk: Callable[[], None] = _nothing,
 ) -> int:
     """Read what is there, as far as the sink takes it: never wait to fill a buffer."""
     buffer = memoryview(bytearray(piece_bytes))
-    moved, burst = 0, 0
+    moved, burst, pause = 0, 0, PAUSE_SECONDS
     while True:
         room = usable(min(await sink.room(least), piece_bytes))
         try:
@@ -88,12 +100,15 @@ async def _pump(
             return moved
         sink.write(framed(buffer[:size]))
         moved += size
+        if moved >= BULK_BYTES and pause != BULK_PAUSE_SECONDS:
+            pause = BULK_PAUSE_SECONDS
+            in_bulk()
         # Git writes some KiB at a time, and to wake up for each would cost more than the bytes.
         burst += size
         is_drained = size < room and size < ENOUGH_BYTES
         if is_drained or burst >= BURST_BYTES:
             burst = 0
-            await asyncio.sleep(PAUSE_SECONDS if is_drained else 0)
+            await asyncio.sleep(pause if is_drained else 0)
 
 
 def started(

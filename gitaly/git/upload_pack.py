@@ -5,11 +5,13 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol, TypedDict
 
 from gitaly.errors import Cancelled, DeadlineExceeded, FailedPrecondition, Internal
 from gitaly.git.command import Git
 from gitaly.git.exit_status import Exit
+from gitaly.git.inner_pipes import enlarge_inner_pipes
 from gitaly.git.last_words import LastWords, explain_on_band
 from gitaly.git.paths import RepositoryPaths
 from gitaly.git.process import Child
@@ -143,7 +145,9 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
         ):
             assert child.stdout is not None
             child.stdout.enlarge()
-            fetch.response_bytes = await pump(child.stdout, output)
+            fetch.response_bytes = await pump(
+                child.stdout, output, in_bulk=partial(enlarge_inner_pipes, child.pid)
+            )
             ended = await child.wait()
         _judge_pack(fetch, ended)
         output.release()
@@ -182,7 +186,8 @@ async def _pump_bands(child: Child, peer: Peer) -> int:
     child.stdout.enlarge()
     errors = pump_band(child.stderr, peer, sideband.STDERR, child.heard, FEW_BYTES)
     async with background(errors) as err:
-        moved = await pump_band(child.stdout, peer, sideband.STDOUT)
+        more = partial(enlarge_inner_pipes, child.pid)
+        moved = await pump_band(child.stdout, peer, sideband.STDOUT, in_bulk=more)
         await err
         return moved
 
