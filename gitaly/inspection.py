@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gitaly.archivecache import ArchiveCache
+from gitaly.cache_setup import Caches
 from gitaly.cgroups import CgroupSpawner, Group, Groups, Statistics
 from gitaly.config import Config
 from gitaly.git import Account, GitBinary, GroupUsage, Processes, usage_of_groups
@@ -40,7 +40,6 @@ from gitaly.observe.snapshot import (
     bounded,
 )
 from gitaly.observe.stacks import thread_stack
-from gitaly.packcache import PackCache
 from gitaly.reload import Reloader
 from gitaly.rpc import Authenticator, Call
 from gitaly.rpc.access_log import client_of
@@ -68,8 +67,7 @@ class Subjects:
     limiting: Limiting
     groups: Groups | None
     spawner: CgroupSpawner | None
-    cache: PackCache
-    archives: ArchiveCache | None
+    caches: Caches
     processes: Processes
     refusals: Refusals
     authenticator: Authenticator
@@ -126,7 +124,8 @@ class Inspection:
         running = subjects.running.copy()
         calls = _calls(running, subjects.processes)
         cgroups = _groups(subjects.groups, subjects.spawner)
-        queues, cache = subjects.limiting.state(), subjects.cache.state()
+        archives = subjects.caches.archives
+        queues, cache = subjects.limiting.state(), subjects.caches.packs.state()
         snapshot = Snapshot(
             taken=time.time(),
             node=self._node(heartbeat),
@@ -138,7 +137,7 @@ class Inspection:
             queues=queues,
             cgroups=cgroups,
             cache=cache,
-            archives=subjects.archives.state() if subjects.archives else CacheState(),
+            archives=archives.state() if archives else CacheState(),
             refusals=tuple(subjects.refusals.latest()),
             access=_access(subjects.authenticator),
             certificate=_certificate(subjects.certificate),

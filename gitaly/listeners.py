@@ -1,7 +1,8 @@
 """Where a node listens: sockets that it was given, and those that it opens."""
 
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -9,6 +10,7 @@ from gitaly.config import Config
 from gitaly.metrics_listener import MetricsListener
 from gitaly.observe.log import Logger
 from gitaly.rpc.core import Core
+from gitaly.runtime_dir import RuntimeDirectory
 from gitaly.served_certificate import ServedCertificate
 from gitaly.supervision.inherited import Inheritance
 from gitaly.transport.connections import Connections
@@ -57,6 +59,41 @@ def listener_maker(
         )
 
     return listener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Where a node can be reached."""
+
+    clients: Sequence[Listener]
+    internal: Listener  # for its own hooks
+    metrics: MetricsListener | None
+    certificate: ServedCertificate
+
+
+def make_listeners(
+    config: Config,
+    runtime: RuntimeDirectory,
+    sockets: Inheritance,
+    connections: Connections,
+    *,
+    core: Core,
+    internal_core: Core,
+    registry: CollectorRegistry,
+    logger: Logger,
+) -> Listeners:
+    """None of them is open yet. Raises BadInheritance, UnusableCertificate."""
+    certificate = ServedCertificate(config, registry, logger)
+    listen = listener_maker(connections, registry, logger)
+    clients = [listen(endpoint, core) for endpoint in endpoints(config, certificate, sockets)]
+    certificate.is_served_by([x for x in clients if x.endpoint.kind == "tls"])
+    internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
+    return Listeners(
+        clients=clients,
+        internal=listen(internal, internal_core),
+        metrics=metrics_listener(config, registry, sockets),
+        certificate=certificate,
+    )
 
 
 def metrics_listener(

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,40 +13,31 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client import CollectorRegistry
 
-from gitaly.archive_setup import archive_cache
+from gitaly.cache_setup import Caches, intercepts_packs, running_caches
 from gitaly.cgroups import CgroupSpawner
 from gitaly.config import Config
 from gitaly.git import (
-    CatfileCollector,
-    CatfilePool,
-    Git,
-    GitBinary,
-    Processes,
-    PrometheusCommandMetrics,
     cpu_seconds_of_groups,
-    find_git,
     keep_inherited_descriptors,
 )
+from gitaly.git_setup import GitSetup, running_git
 from gitaly.hook_setup import PushDecisions
 from gitaly.hooks import PACK_OBJECTS, HookReception, Outfit, install
 from gitaly.inspection import Inspection, Subjects, unchanging
 from gitaly.limiting import Limiting
-from gitaly.listeners import endpoints, listener_maker, metrics_listener
-from gitaly.metrics_listener import MetricsListener
-from gitaly.observe.endpoint import BuildInfo, make_registry
+from gitaly.listeners import make_listeners
+from gitaly.observe.endpoint import make_registry
 from gitaly.observe.hosts import KnownHosts
 from gitaly.observe.log import Logger
 from gitaly.observe.loop_lag import LoopLag
 from gitaly.observe.pages import json_page, status_pages
 from gitaly.observe.refusals import Refusals
 from gitaly.observe.serving import status_socket
-from gitaly.pack_setup import intercepts_packs, make_pack_cache
 from gitaly.readiness import make_readiness, tell_health
 from gitaly.reload import Reloader
-from gitaly.reload_setup import Parts
+from gitaly.reload_setup import Parts, access_policy
 from gitaly.rpc import (
     Authenticator,
-    AuthPolicy,
     Call,
     Method,
     RunningReads,
@@ -54,7 +45,7 @@ from gitaly.rpc import (
     node_services,
 )
 from gitaly.rpc.access_log import AccessLog
-from gitaly.rpc.core import Core
+from gitaly.rpc.core import Core, Route
 from gitaly.rpc.metrics import RpcMetrics
 from gitaly.rpc.server import make_routes
 from gitaly.rpc.steps import Steps
@@ -70,18 +61,13 @@ from gitaly.services.pack_objects import request_of as pack_request
 from gitaly.services.reflection import ReflectionServicer
 from gitaly.services.voters import Voters
 from gitaly.serving import Serving
-from gitaly.spawning import Birthplace, birthplace
-from gitaly.start_log import announce
-from gitaly.storage import Blocking, Pulse
-from gitaly.streamcache import StreamMetrics
+from gitaly.storage import Blocking
 from gitaly.supervision.birth import Birth
 from gitaly.tasks import background
 from gitaly.transactions import TransactionManager, Voter
 from gitaly.transport.backchannel import Backchannels
 from gitaly.transport.connections import Connections
-from gitaly.transport.listener import Endpoint
 from gitaly.upkeep import Upkeep
-from gitaly.version import VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,234 +112,243 @@ async def running_node(
 
 
 async def _build(config: Config, logger: Logger, stack: AsyncExitStack, birth: Birth) -> Node:
-    keep_inherited_descriptors()
-    registry = make_registry()
-    binary = find_git(config.git.bin_path, os.environ)
-    registry.register(BuildInfo(version=VERSION, git_version=binary.version.text))
-    announce(config, binary, logger)
-    place = await stack.enter_async_context(birthplace(config, registry, logger, birth.open_files))
-    git, processes = _git(config, binary, place, registry)
-    runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
-    internal_token = secrets.token_hex(32)  # of this process, for its hooks: it never rotates
-    outfit = _outfit(runtime, internal_token)
-    upkeep = Upkeep(config.storages, logger, birth.alone)
-    registry.register(upkeep.counter)
-    registry.register(upkeep.patrol)
-    stack.callback(upkeep.pulse.close)
-    await upkeep.prepare()
-    for work in (upkeep.run(), upkeep.patrol.run(), LoopLag(registry).run()):
-        await stack.enter_async_context(background(work))
-    catfiles = CatfilePool(git, maximum=config.git.catfile_cache_size)
-    await stack.enter_async_context(catfiles)
-    registry.register(CatfileCollector(catfiles.counts, lambda: catfiles.idle))
-    connections, health, running = Connections(), HealthServicer(), set[Call]()
-    tell_health(upkeep.patrol, health)
-    refusals = Refusals()
-    limiting, streams = Limiting(config, registry, logger), StreamMetrics(registry)
-    cache = await stack.enter_async_context(
-        make_pack_cache(
-            config, git, limiting.pack_objects, upkeep.blocking, runtime.path, streams, logger
-        )
-    )
-    archives = await stack.enter_async_context(
-        archive_cache(config, git, upkeep.blocking, streams, logger)
-    )
-    packs = PackObjects(upkeep.storages, git.formats, cache, logger)
-    interception = PackInterception(
-        outfit, git.formats, packs.fetches, is_on=intercepts_packs(config)
-    )
-    reads = _reads(config, upkeep.blocking, registry)
-    usage = place.parent_usage if place.groups else None
-    await stack.enter_async_context(limiting.moving(usage, reads.burdens))
-    backchannels = await stack.enter_async_context(Backchannels(connections))
-    transactions = _transactions(config, backchannels, registry, logger)
-    voter_of = partial(Voter, transactions)
-    decisions = PushDecisions(
-        config, git, processes, upkeep.blocking, registry, logger, voter_of=voter_of
-    )
-    manager, abandonment, lfs = decisions.manager, Abandonment(), make_lfs_filter(config)
-    means = Means(
-        config=config,
-        git=git,
-        catfiles=catfiles,
-        upkeep=upkeep,
-        readiness=make_readiness(upkeep, health, binary, place, runtime),
-        manager=manager,
-        outfit=outfit,
-        abandonment=abandonment,
-        voters=Voters(transactions),
-        packs=packs,
-        interception=interception,
-        lfs=lfs,
-        archives=archives,
-        registry=registry,
-        logger=logger,
-    )
-    contract = node_services()
-    methods = [*(method for service in contract.values() for method in service), *_standard()]
-    limiting.warn_of_unknown({method.path for method in methods})
-    authenticator = Authenticator(
-        _policy(config), registry, time.time, logger, internal_token.encode()
-    )
-    await stack.enter_async_context(background(authenticator.refusals.run()))
-    steps = _steps(
-        *(config, methods, running, limiting, reads, authenticator, refusals, registry, logger),
-        upkeep.pulse,
-    )
-    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
-    servicers = [*make_servicers(means), health, reflection]
-    routes = make_routes(methods, servicers, steps)
-    calls = HookCalls(steps, methods)
-    sessions = HookSessions(upkeep.storages, manager, calls, abandonment)
-    reception = _reception(runtime, internal_token, calls, sessions, packs, logger)
-    await stack.enter_async_context(reception)
-    core, internal_core = Core(routes), Core(routes)
-    certificate = ServedCertificate(config, registry, logger)
-    listen = listener_maker(connections, registry, logger)
-    listeners = [
-        listen(endpoint, core) for endpoint in endpoints(config, certificate, birth.sockets)
-    ]
-    certificate.is_served_by([x for x in listeners if x.endpoint.kind == "tls"])
-    internal = Endpoint(kind="unix", address=runtime.internal_socket, is_internal=True)
-    metrics = metrics_listener(config, registry, birth.sockets)
-    if metrics is not None:
-        stack.push_async_callback(metrics.aclose)
-    serving = Serving(
-        listeners=listeners,
-        internal=listen(internal, internal_core),
+    ground = await _lay_ground(config, logger, stack, birth)
+    answers = await _make_answers(ground, stack)
+    core, internal_core = Core(answers.routes), Core(answers.routes)
+    listeners = make_listeners(
+        *(config, ground.runtime, birth.sockets, ground.connections),
         core=core,
         internal_core=internal_core,
-        connections=connections,
-        running=running,
-        health=health,
-        processes=processes,
+        registry=ground.registry,
         logger=logger,
-        metrics=metrics,
     )
-    parts = Parts(
+    if listeners.metrics is not None:
+        stack.push_async_callback(listeners.metrics.aclose)
+    serving = Serving(
+        listeners=listeners.clients,
+        internal=listeners.internal,
+        core=core,
+        internal_core=internal_core,
+        connections=ground.connections,
+        running=ground.running,
+        health=ground.health,
+        processes=ground.git.processes,
         logger=logger,
-        authenticator=authenticator,
-        policy_of=_policy,
-        certificate=certificate,
-        decisions=decisions,
-        lfs=lfs,
-        limiting=limiting,
-        reads=reads,
-        interception=interception,
-        cache=cache,
-        archives=archives,
-        git=git,
-        catfiles=catfiles,
+        metrics=listeners.metrics,
     )
-    reloader = Reloader(config, [*parts.takers()], registry, logger)
-    inspection = Inspection(
-        Subjects(
-            node=unchanging(config, binary),
-            state=lambda: "draining" if serving.is_stopped else "serving",
-            patrol=upkeep.patrol,
-            running=running,
-            connections=lambda: len(connections),
-            limiting=limiting,
-            groups=place.groups,
-            spawner=place.spawner if isinstance(place.spawner, CgroupSpawner) else None,
-            cache=cache,
-            archives=archives,
-            processes=processes,
-            refusals=refusals,
-            authenticator=authenticator,
-            certificate=certificate,
-            reloader=reloader,
-        )
-    )
-    _show(inspection, config, runtime, metrics, stack)
+    reloader = _reloader(ground, answers, listeners.certificate)
+    inspection = _inspection(ground, answers, listeners.certificate, serving, reloader)
+    page = json_page(inspection.snapshot)
+    stack.enter_context(status_socket(ground.runtime.socket(STATUS), page))
+    if listeners.metrics is not None and config.prometheus.status_page:
+        names = [os.uname().nodename, *config.prometheus.status_page_hosts]
+        listeners.metrics.pages = status_pages(inspection.snapshot)
+        listeners.metrics.hosts = KnownHosts(names)
     return Node(
         serving=serving,
         inspection=inspection,
-        registry=registry,
-        authenticator=authenticator,
+        registry=ground.registry,
+        authenticator=answers.authenticator,
         reloader=reloader,
     )
 
 
-def _git(
-    config: Config, binary: GitBinary, place: Birthplace, registry: CollectorRegistry
-) -> tuple[Git, Processes]:
-    metrics = PrometheusCommandMetrics(registry, binary.version.text)
-    processes = Processes(place.spawner, metrics)
-    git = Git(
-        binary,
-        processes,
-        environment=os.environ,
-        cpus=os.cpu_count() or 1,
-        admin_config=[(setting.key, setting.value) for setting in config.git.config],
-        pack_config=place.pack_config,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What all calls stand on."""
+
+    config: Config
+    logger: Logger
+    registry: CollectorRegistry
+    git: GitSetup
+    runtime: RuntimeDirectory
+    upkeep: Upkeep
+    limiting: Limiting
+    reads: RunningReads
+    caches: Caches
+    connections: Connections
+    health: HealthServicer
+    running: set[Call]
+
+
+async def _lay_ground(
+    config: Config, logger: Logger, stack: AsyncExitStack, birth: Birth
+) -> _Ground:
+    keep_inherited_descriptors()
+    registry = make_registry()
+    git = await stack.enter_async_context(running_git(config, registry, logger, birth.open_files))
+    runtime = stack.enter_context(RuntimeDirectory(config.runtime_dir, logger))
+    upkeep = Upkeep(config.storages, logger, birth.alone)
+    upkeep.show(registry)
+    await stack.enter_async_context(upkeep.working())
+    await stack.enter_async_context(background(LoopLag(registry).run()))
+    limiting, reads = Limiting(config, registry, logger), _reads(config, upkeep.blocking, registry)
+    usage = git.place.parent_usage if git.place.groups else None
+    await stack.enter_async_context(limiting.moving(usage, reads.burdens))
+    caches = running_caches(
+        *(config, git.git, limiting.pack_objects, upkeep.blocking),
+        *(runtime.path, registry, logger),
     )
-    return git, processes
-
-
-def _outfit(runtime: RuntimeDirectory, internal_token: str) -> Outfit:
-    return Outfit(
-        installation=install(runtime.path, runtime.socket("hooks")),
-        runtime_dir=runtime.path,
-        internal_socket=runtime.internal_socket,
-        token=internal_token,
-    )
-
-
-def _reception(
-    runtime: RuntimeDirectory,
-    internal_token: str,
-    calls: HookCalls,
-    sessions: HookSessions,
-    packs: PackObjects,
-    logger: Logger,
-) -> HookReception:
-    """Where the hooks of our git children ask."""
-    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, packs.by_program)
-    return HookReception(
-        runtime.socket("hooks"),
-        token=internal_token,
-        handlers={**sessions.handlers, PACK_OBJECTS: packing},
+    health = HealthServicer()
+    tell_health(upkeep.patrol, health)
+    return _Ground(
+        config=config,
         logger=logger,
+        registry=registry,
+        git=git,
+        runtime=runtime,
+        upkeep=upkeep,
+        limiting=limiting,
+        reads=reads,
+        caches=await stack.enter_async_context(caches),
+        connections=Connections(),
+        health=health,
+        running=set(),
     )
 
 
-def _show(
-    inspection: Inspection,
-    config: Config,
-    runtime: RuntimeDirectory,
-    metrics: MetricsListener | None,
-    stack: AsyncExitStack,
-) -> None:
-    """What the inspection sees, to the commands of this machine and to browsers."""
-    stack.enter_context(status_socket(runtime.socket(STATUS), json_page(inspection.snapshot)))
-    if metrics is not None and config.prometheus.status_page:
-        metrics.pages = status_pages(inspection.snapshot)
-        metrics.hosts = KnownHosts([os.uname().nodename, *config.prometheus.status_page_hosts])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answers:
+    """Who answers calls, and what they pass through."""
+
+    routes: Mapping[str, Route]
+    means: Means
+    decisions: PushDecisions
+    authenticator: Authenticator
+    refusals: Refusals
 
 
-def _steps(
-    config: Config,
-    methods: Sequence[Method],
-    running: set[Call],
-    limiting: Limiting,
-    reads: RunningReads,
-    authenticator: Authenticator,
-    refusals: Refusals,
-    registry: CollectorRegistry,
-    logger: Logger,
-    pulse: Pulse,
-) -> Steps:
-    return Steps(
+async def _make_answers(ground: _Ground, stack: AsyncExitStack) -> _Answers:
+    config, registry, logger = ground.config, ground.registry, ground.logger
+    token = secrets.token_hex(32)  # of this process, for its hooks: it never rotates
+    means, decisions = await _means(ground, token, stack)
+    authenticator = Authenticator(
+        access_policy(config), registry, time.time, logger, token.encode()
+    )
+    await stack.enter_async_context(background(authenticator.refusals.run()))
+    contract = node_services()
+    methods = [*(method for service in contract.values() for method in service), *_standard()]
+    ground.limiting.warn_of_unknown({method.path for method in methods})
+    refusals = Refusals()
+    steps = Steps(
         metrics=RpcMetrics(registry, methods, config.prometheus.grpc_latency_buckets),
         access_log=AccessLog(logger),
         auth=authenticator,
-        running=running,
+        running=ground.running,
         logger=logger,
-        limits=limiting.methods,
-        reads=reads,
+        limits=ground.limiting.methods,
+        reads=ground.reads,
         refusals=refusals,
-        pulse=pulse,
+        pulse=ground.upkeep.pulse,
+    )
+    reflection = ReflectionServicer([*contract, HealthServicer.SERVICE])
+    servicers = [*make_servicers(means), ground.health, reflection]
+    calls = HookCalls(steps, methods)
+    await stack.enter_async_context(_reception(ground.runtime, token, calls, means))
+    return _Answers(
+        routes=make_routes(methods, servicers, steps),
+        means=means,
+        decisions=decisions,
+        authenticator=authenticator,
+        refusals=refusals,
+    )
+
+
+async def _means(ground: _Ground, token: str, stack: AsyncExitStack) -> tuple[Means, PushDecisions]:
+    config, registry, logger = ground.config, ground.registry, ground.logger
+    git, upkeep, runtime = ground.git, ground.upkeep, ground.runtime
+    backchannels = await stack.enter_async_context(Backchannels(ground.connections))
+    buckets = config.prometheus.grpc_latency_buckets
+    transactions = TransactionManager(backchannels, registry, buckets, logger)
+    decisions = PushDecisions(
+        *(config, git.git, git.processes, upkeep.blocking, registry, logger),
+        voter_of=partial(Voter, transactions),
+    )
+    outfit = Outfit(
+        installation=install(runtime.path, runtime.socket("hooks")),
+        runtime_dir=runtime.path,
+        internal_socket=runtime.internal_socket,
+        token=token,
+    )
+    packs = PackObjects(upkeep.storages, git.git.formats, ground.caches.packs, logger)
+    means = Means(
+        config=config,
+        git=git.git,
+        catfiles=git.catfiles,
+        upkeep=upkeep,
+        readiness=make_readiness(upkeep, ground.health, git.binary, git.place, runtime),
+        manager=decisions.manager,
+        outfit=outfit,
+        abandonment=Abandonment(),
+        voters=Voters(transactions),
+        packs=packs,
+        interception=PackInterception(
+            outfit, git.git.formats, packs.fetches, is_on=intercepts_packs(config)
+        ),
+        lfs=make_lfs_filter(config),
+        archives=ground.caches.archives,
+        registry=registry,
+        logger=logger,
+    )
+    return means, decisions
+
+
+def _reception(
+    runtime: RuntimeDirectory, token: str, calls: HookCalls, means: Means
+) -> HookReception:
+    """Where the hooks of our git children ask."""
+    sessions = HookSessions(means.upkeep.storages, means.manager, calls, means.abandonment)
+    packing = calls.handler(PACK_OBJECTS_RPC, pack_request, means.packs.by_program)
+    return HookReception(
+        runtime.socket("hooks"),
+        token=token,
+        handlers={**sessions.handlers, PACK_OBJECTS: packing},
+        logger=means.logger,
+    )
+
+
+def _reloader(ground: _Ground, answers: _Answers, certificate: ServedCertificate) -> Reloader:
+    parts = Parts(
+        logger=ground.logger,
+        authenticator=answers.authenticator,
+        certificate=certificate,
+        decisions=answers.decisions,
+        lfs=answers.means.lfs,
+        limiting=ground.limiting,
+        reads=ground.reads,
+        interception=answers.means.interception,
+        caches=ground.caches,
+        git=ground.git.git,
+        catfiles=ground.git.catfiles,
+    )
+    return Reloader(ground.config, [*parts.takers()], ground.registry, ground.logger)
+
+
+def _inspection(
+    ground: _Ground,
+    answers: _Answers,
+    certificate: ServedCertificate,
+    serving: Serving,
+    reloader: Reloader,
+) -> Inspection:
+    place = ground.git.place
+    return Inspection(
+        Subjects(
+            node=unchanging(ground.config, ground.git.binary),
+            state=lambda: "draining" if serving.is_stopped else "serving",
+            patrol=ground.upkeep.patrol,
+            running=ground.running,
+            connections=lambda: len(ground.connections),
+            limiting=ground.limiting,
+            groups=place.groups,
+            spawner=place.spawner if isinstance(place.spawner, CgroupSpawner) else None,
+            caches=ground.caches,
+            processes=ground.git.processes,
+            refusals=answers.refusals,
+            authenticator=answers.authenticator,
+            certificate=certificate,
+            reloader=reloader,
+        )
     )
 
 
@@ -366,21 +361,8 @@ def _reads(config: Config, blocking: Blocking, registry: CollectorRegistry) -> R
     return reads
 
 
-def _transactions(
-    config: Config, backchannels: Backchannels, registry: CollectorRegistry, logger: Logger
-) -> TransactionManager:
-    buckets = config.prometheus.grpc_latency_buckets
-    return TransactionManager(backchannels, registry, buckets, logger)
-
-
 def _standard() -> Iterator[Method]:
     """Services that every gRPC server has."""
     for file in (health_pb2, reflection_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             yield from map(method_of, service.methods)
-
-
-def _policy(config: Config) -> AuthPolicy:
-    """Who is let in by a configuration."""
-    given = tuple(secret.encode("utf-8", "surrogateescape") for secret in config.auth.secrets)
-    return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)

@@ -3,18 +3,16 @@
 A key that no part takes needs a restart.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gitaly.archivecache import ArchiveCache
+from gitaly.cache_setup import Caches, intercepts_packs, policy_of
 from gitaly.config import Config, ConfigError
 from gitaly.git import CatfilePool, Git
 from gitaly.hook_setup import PushDecisions
 from gitaly.limiting import Limiting
 from gitaly.observe.log import LEVELS, Logger, set_level
-from gitaly.pack_setup import intercepts_packs, policy_of
-from gitaly.packcache import PackCache
 from gitaly.reload import Simple, Step, Taker
 from gitaly.rpc import Authenticator, AuthPolicy, RunningReads
 from gitaly.served_certificate import ServedCertificate
@@ -39,15 +37,13 @@ class Parts:
 
     logger: Logger
     authenticator: Authenticator
-    policy_of: Callable[[Config], AuthPolicy]
     certificate: ServedCertificate
     decisions: PushDecisions
     lfs: LfsFilter | None
     limiting: Limiting
     reads: RunningReads
     interception: PackInterception
-    cache: PackCache
-    archives: ArchiveCache | None
+    caches: Caches
     git: Git
     catfiles: CatfilePool
 
@@ -80,16 +76,22 @@ class Parts:
 
     def _adopt_cache(self, config: Config) -> None:
         cache = config.pack_objects_cache
-        self.cache.adopt(policy_of(cache), cache.min_free_bytes)
+        self.caches.packs.adopt(policy_of(cache), cache.min_free_bytes)
 
     def _adopt_archives(self, config: Config) -> None:
         cache = config.archive_cache
-        if self.archives is not None:
-            self.archives.adopt(policy_of(cache), cache.min_free_bytes)
+        if self.caches.archives is not None:
+            self.caches.archives.adopt(policy_of(cache), cache.min_free_bytes)
 
     def _adopt_git(self, config: Config) -> None:
         self.git.adopt([(setting.key, setting.value) for setting in config.git.config])
         self.catfiles.retire()
+
+
+def access_policy(config: Config) -> AuthPolicy:
+    """Who is let in by a configuration."""
+    given = tuple(secret.encode("utf-8", "surrogateescape") for secret in config.auth.secrets)
+    return AuthPolicy(secrets=given, transitioning=config.auth.transitioning)
 
 
 class LogLevel:
@@ -116,7 +118,7 @@ class Access:
         self._parts = parts
 
     def prepare(self, config: Config, running: Config) -> Step:
-        parts, policy = self._parts, self._parts.policy_of(config)
+        parts, policy = self._parts, access_policy(config)
 
         def commit() -> None:
             changes = parts.authenticator.adopt(policy)

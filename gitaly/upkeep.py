@@ -1,8 +1,11 @@
 """What a node does with its storages beside answering calls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Final
+
+from prometheus_client import CollectorRegistry
 
 from gitaly.config import StorageConfig
 from gitaly.errors import NodeError
@@ -17,6 +20,7 @@ from gitaly.storage import (
     sweep,
     sweep_quarantines,
 )
+from gitaly.tasks import background
 
 SWEEP_SECONDS: Final = 3600
 
@@ -47,8 +51,23 @@ class Upkeep:
         self._logger = logger
         self._alone = alone
 
-    async def prepare(self) -> None:
-        """Give each storage its identity, and look at each. Raises CannotPrepare."""
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Everything it does, for the length of the block. Raises CannotPrepare at its start."""
+        try:
+            await self._prepare()
+            async with background(self._run()), background(self.patrol.run()):
+                yield
+        finally:
+            self.pulse.close()
+
+    def show(self, registry: CollectorRegistry) -> None:
+        """Metrics of the storages."""
+        registry.register(self.counter)
+        registry.register(self.patrol)
+
+    async def _prepare(self) -> None:
+        """Give each storage its identity, and look at each."""
         for path in self.storages.distinct_paths():
             try:
                 ensure_filesystem_id(path)
@@ -56,7 +75,7 @@ class Upkeep:
                 raise CannotPrepare(f"storage {path}: {error.strerror}") from error
         await self.patrol.start()
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Count repositories once; sweep what was left over now, and every hour what gets old."""
         paths = self.storages.distinct_paths()
         await self.counter.count(paths, self.blocking, self._logger)

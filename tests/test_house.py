@@ -11,7 +11,6 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gitaly"
 ROOMS = [
     "cli",
     "node",
-    "pack_setup",
     "client",
     "config",
     "supervision",
@@ -32,14 +31,14 @@ ROOMS = [
 ]
 # One room, which knows everybody.
 COMPOSITION = {
-    "archive_setup",
+    "cache_setup",
+    "git_setup",
     "hook_setup",
     "inspection",
     "limiting",
     "listeners",
     "metrics_listener",
     "node",
-    "pack_setup",
     "readiness",
     "reload",
     "reload_setup",
