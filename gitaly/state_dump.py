@@ -1,8 +1,12 @@
 """SIGUSR2: the state of the node in the log, while it goes on; also while its event loop does not.
 
-The stacks of threads are taken by faulthandler within the signal handler, in C, and written to a
-pipe; a thread makes log lines of them and adds what the inspection knows. Code in C that holds the
-interpreter's lock delays these lines, but not the moment of which they tell.
+The stack of the main thread, which gets the signals of a process, is taken by faulthandler within
+the signal handler, in C, and written to a pipe; a thread adds where the other threads are and what
+the inspection knows, and makes log lines of it. Code in C that holds the interpreter's lock delays
+these lines, but not the moment of which the main thread's tells.
+
+faulthandler could take the stacks of all threads, but does it without the interpreter's lock: the
+others run on meanwhile. On a busy node the first twenty signals ended in a segmentation fault.
 """
 
 import faulthandler
@@ -21,7 +25,7 @@ from gitaly.git.pipes import LARGE_PIPE_BYTES
 from gitaly.inspection import Inspection
 from gitaly.observe.log import Logger
 from gitaly.observe.snapshot import Snapshot
-from gitaly.observe.stacks import Place, dumped_places, task_places
+from gitaly.observe.stacks import Place, dumped_stack, task_places, thread_places
 
 SIGNAL: Final = signal.SIGUSR2
 MOST_LINES: Final = 100  # of each kind
@@ -44,7 +48,7 @@ class StateDump:
         os.set_blocking(self._write, False)  # no stack is worth a handler that waits
         with suppress(OSError):
             fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
-        faulthandler.register(SIGNAL, self._write, all_threads=True)
+        faulthandler.register(SIGNAL, self._write, all_threads=False)
         self._thread.start()
         return self
 
@@ -82,7 +86,7 @@ class StateDump:
         self._logger.warning("state dump ends", lines=lines, seconds=took)
 
     def _lines(self, text: str) -> Iterator[Line]:
-        yield from _places("thread", dumped_places(text))
+        yield from _places("thread", thread_places(dumped_stack(text)))
         inspection = self.inspection
         if inspection is None:
             yield "the node has not started yet", {}

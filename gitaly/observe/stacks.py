@@ -18,9 +18,8 @@ MOST_NAMES: Final = 5  # of those who stand at one place
 ATTEMPTS: Final = 3
 # Coroutines, generators, asynchronous generators: where each keeps what it waits for.
 AWAITED: Final = MappingProxyType({"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"})
-# A line of faulthandler's, without the memory addresses of threads.
+# A line of faulthandler's.
 FRAME: Final = re.compile(r'^  File "(.+)", line (\d+|\?\?\?) in (.+)$')
-THREAD: Final = re.compile(r"^(?:Current thread|Thread) 0x([0-9a-f]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +50,25 @@ def thread_stack(ident: int) -> tuple[str, ...]:
     return _frames(frame) if frame is not None else ()
 
 
-def dumped_places(text: str) -> list[Place]:
-    """What faulthandler wrote: where all threads were at the moment of a signal."""
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
-    found: list[tuple[str, tuple[str, ...]]] = []
-    name, stack = "", list[str]()
-    for line in [*text.splitlines(), "Thread 0x0"]:
-        if thread := THREAD.match(line):
-            if stack:
-                found.append((name, tuple(reversed(stack))))
-            ident = int(thread[1], 16)
-            name, stack = names.get(ident, str(ident)), []
-        elif (frame := FRAME.match(line)) and len(stack) < MOST_FRAMES:
+def dumped_stack(text: str) -> tuple[str, ...]:
+    """The first stack that faulthandler wrote; empty if there is none."""
+    stack: list[str] = []
+    for line in text.splitlines():
+        if frame := FRAME.match(line):
             stack.append(f"{_short(frame[1])}:{frame[2]} {frame[3]}")
-    return _grouped(found)
+        elif stack:
+            break  # what another signal wrote
+    return tuple(reversed(stack[:MOST_FRAMES]))
+
+
+def thread_places(interrupted: tuple[str, ...] = ()) -> list[Place]:
+    """Where all threads are; the main thread where it was `interrupted`, if that is known."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    known = {threading.main_thread().ident: interrupted} if interrupted else {}
+    return _grouped(
+        (names.get(ident, str(ident)), known.get(ident) or _frames(frame))
+        for ident, frame in sys._current_frames().items()
+    )
 
 
 def _grouped(found: Iterable[tuple[str, tuple[str, ...]]]) -> list[Place]:

@@ -7,21 +7,17 @@ from collections.abc import AsyncIterator
 from gitaly.observe.stacks import (
     MOST_FRAMES,
     MOST_NAMES,
-    dumped_places,
+    dumped_stack,
     task_places,
+    thread_places,
     thread_stack,
 )
 from gitaly.tasks import background
 
-DUMP = """Thread 0x00000000000000aa (most recent call first):
+DUMP = """Stack (most recent call first):
   File "/usr/lib/python3.11/socket.py", line 294 in accept
   File "/opt/venv/lib/python3.11/site-packages/gitaly/observe/serving.py", line 10 in _accept
-
-Thread 0x00000000000000bb (most recent call first):
-  File "/usr/lib/python3.11/socket.py", line 294 in accept
-  File "/opt/venv/lib/python3.11/site-packages/gitaly/observe/serving.py", line 10 in _accept
-
-Current thread 0x00000000000000cc (most recent call first):
+Stack (most recent call first):
   File "/opt/venv/lib/python3.11/site-packages/gitaly/node.py", line 7 in <module>
   ...
 """
@@ -94,15 +90,35 @@ def test_where_a_thread_is() -> None:
     assert thread_stack(-1) == ()
 
 
-def test_what_faulthandler_writes_is_understood() -> None:
-    most, other = dumped_places(DUMP)
-    assert (most.count, most.names) == (2, ("170", "187"))
-    assert most.stack == ("gitaly/observe/serving.py:10 _accept", "python3.11/socket.py:294 accept")
-    assert (other.count, other.stack) == (1, ("gitaly/node.py:7 <module>",))
+def test_threads_at_the_same_place_are_told_once() -> None:
+    end = threading.Event()
+    waiting = [threading.Thread(target=end.wait, name=f"w{n}") for n in range(3)]
+    for thread in waiting:
+        thread.start()
+    places = thread_places()
+    end.set()
+    for thread in waiting:
+        thread.join()
+    [place] = [place for place in places if "w0" in place.names]
+    assert (place.count, place.names) == (3, ("w0", "w1", "w2"))
+    [here] = [place for place in places if "MainThread" in place.names]
+    assert any("test_threads_at_the_same_place" in line for line in here.stack)
+
+
+def test_the_main_thread_is_where_a_signal_met_it() -> None:
+    places = thread_places(("gitaly/node.py:7 main",))
+    [place] = [place for place in places if "MainThread" in place.names]
+    assert place.stack == ("gitaly/node.py:7 main",)
+
+
+def test_of_what_faulthandler_writes_the_first_stack_counts() -> None:
+    assert dumped_stack(DUMP) == (
+        "gitaly/observe/serving.py:10 _accept",
+        "python3.11/socket.py:294 accept",
+    )
 
 
 def test_a_dump_that_was_cut_off_is_understood_as_far_as_it_goes() -> None:
-    for end in range(len(DUMP)):
-        assert sum(place.count for place in dumped_places(DUMP[:end])) <= 3
-    assert dumped_places("") == []
-    assert dumped_places("nonsense\n  File") == []
+    assert {len(dumped_stack(DUMP[:end])) for end in range(len(DUMP))} == {0, 1, 2}
+    assert dumped_stack("") == ()
+    assert dumped_stack("nonsense\n  File") == ()
