@@ -17,7 +17,7 @@ class Statistics:
     active_file_bytes: int | None = None
     inactive_file_bytes: int | None = None
     is_under_oom: bool = False
-    oom_kills: int | None = None
+    oom_kills: int | None = None  # in it and in the groups below
     limit_hits: int | None = None  # how often the memory limit stood in the way
     cpu_user: int | None = None  # nanoseconds on v1, microseconds on v2, as the metrics have it
     cpu_kernel: int | None = None

@@ -9,6 +9,7 @@ missing, and nothing else.
 """
 
 import os
+from collections.abc import Mapping
 from typing import Final
 
 from gitaly.cgroups import files
@@ -158,7 +159,7 @@ class Version1:
             active_file_bytes=usage.get("total_active_file"),
             inactive_file_bytes=usage.get("total_inactive_file"),
             is_under_oom=bool(oom.get("under_oom")),
-            oom_kills=oom.get("oom_kill"),
+            oom_kills=self._kills(memory, oom),
             limit_hits=files.number(f"{memory}/memory.failcnt"),
             cpu_user=files.number(f"{counted}/cpuacct.usage_user"),
             cpu_kernel=files.number(f"{counted}/cpuacct.usage_sys"),
@@ -170,3 +171,10 @@ class Version1:
                 "cpu": len(files.numbers(f"{cpu}/cgroup.procs")),
             },
         )
+
+    def _kills(self, memory: str, oom: Mapping[str, int]) -> int | None:
+        """Kills in a group and those in it: this version counts one in the victim's group only."""
+        if "oom_kill" not in oom:  # before Linux 4.13
+            return None
+        inside = [files.table(f"{memory}/{x}/memory.oom_control") for x in files.subgroups(memory)]
+        return sum(found.get("oom_kill", 0) for found in (oom, *inside))
