@@ -1,8 +1,9 @@
 """A day of a node, as much of it as fits: everybody works at once, and operators do their part.
 
 Reads whose answers are known, pushes, clones, calls and clones that are broken off, scrapes, looks
-at the status; the file is reloaded all the time, a token comes and goes, and now and then another
-process takes over. The whole is `GITALY_SOAK_SECONDS=600`; the suite runs a part of it.
+at the status and dumps of the state; the file is reloaded all the time, a token comes and goes, and
+now and then another process takes over. The whole is `GITALY_SOAK_SECONDS=600`; the suite runs a
+part of it.
 """
 
 import os
@@ -14,7 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,6 +126,12 @@ class Soak:
             expected = "the node is draining", "the configuration was not reloaded"
             assert text.startswith(expected), text
         time.sleep(0.3)
+
+    def dump(self) -> None:
+        """Ask for the state in the log, of which the level leaves nothing."""
+        with suppress(ProcessLookupError):  # another one has taken over
+            os.kill(self.node.pid, signal.SIGUSR2)
+        time.sleep(0.1)
 
     def operate(self) -> None:
         """From the start of the first process to the end of the last one."""
@@ -245,7 +252,12 @@ def test_a_day_of_a_node_leaves_no_trace_and_no_answer_is_wrong(
         stack.enter_context(writer.writing())
         for _ in range(READERS):
             stack.enter_context(soak.again_and_again("read", read))
-        for what, act in (("clone", cloner.clone), ("scrape", soak.scrape), ("look", soak.look)):
+        for what, act in (
+            ("clone", cloner.clone),
+            ("scrape", soak.scrape),
+            ("look", soak.look),
+            ("dump", soak.dump),
+        ):
             stack.enter_context(soak.again_and_again(what, act))
         soak.operate()
     after = idle(node)
@@ -259,7 +271,9 @@ def test_a_day_of_a_node_leaves_no_trace_and_no_answer_is_wrong(
     )
     assert soak.wrong == []
     assert reader.wrong == []
-    assert min(soak.done[what] for what in ("read", "clone", "scrape", "look", "reload")) > 3
+    assert (
+        min(soak.done[what] for what in ("read", "clone", "scrape", "look", "dump", "reload")) > 3
+    )
     assert writer.rounds > 3
     assert soak.done["hand-over"] == HAND_OVERS
     assert max(growth) <= GROWTH_BYTES
