@@ -48,6 +48,7 @@ def listener_maker(
         ["type"],
         registry=registry,
     )
+    registry.register(connections.mux_sizes)
 
     def listener(endpoint: Endpoint, core: Core) -> Listener:
         return Listener(

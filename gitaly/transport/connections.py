@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gitaly.transport.http2 import Http2Connection
 from gitaly.transport.mux import MuxSession
+from gitaly.transport.mux_sizes import MuxSizes
 from gitaly.transport.tls_wire import TransportWire
 from gitaly.transport.wire import SocketWire
 
@@ -33,6 +34,7 @@ class Connections:
     """All open connections of a node."""
 
     def __init__(self) -> None:
+        self.mux_sizes = MuxSizes()
         self._numbers = itertools.count(1)
         self._by_number: dict[int, Connection] = {}
 

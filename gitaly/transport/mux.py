@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gitaly.transport.mux_sizes import MuxSizes
 from gitaly.transport.wire import HIGH_WATER_BYTES, Buffer, Silent, Wire, WireUser
 from gitaly.transport.yamux import Session, Stream
 from gitaly.transport.yamux_frames import (
@@ -197,8 +198,10 @@ class MuxSession:
         limits: Limits,
         on_stream: Callable[[MuxStream], None],
         on_end: Callable[[Exception | None], None] = lambda _: None,
+        sizes: MuxSizes | None = None,  # None: nobody counts
     ) -> None:
         self.wire = wire
+        self._sizes = sizes or MuxSizes()
         self._core = Session(is_client, limits)
         self._is_client = is_client
         self._streams: dict[Stream, MuxStream] = {}
@@ -259,7 +262,7 @@ class MuxSession:
     def send(self, stream: Stream, buffers: Sequence[Buffer], size: int) -> None:
         """One data frame; size is at most the stream's window."""
         self._core.send_data(stream, buffers, size)
-        self.wire.write(self._core.data_to_send())  # now: the buffers are only lent to us
+        self._write(self._core.data_to_send())  # now: the buffers are only lent to us
 
     def consumed(self, stream: Stream, size: int) -> None:
         """The user of a stream has taken bytes."""
@@ -283,13 +286,14 @@ class MuxSession:
 
     def bytes_received(self, data: memoryview) -> None:
         """Take what the peer has sent."""
+        self._sizes.read.add(len(data))
         self._receiving = True
         try:
             events = self._core.receive(data)
             for event in events:
                 self._happened(event)
         except ProtocolError as error:
-            self.wire.write(self._core.data_to_send())
+            self._write(self._core.data_to_send())
             self.wire.finish()  # the go-away shall arrive, whatever is still on its way to us
             self.wire_lost(error)
             return
@@ -358,4 +362,8 @@ class MuxSession:
         if not self._receiving:  # while receiving, one write at the end answers everything
             out = self._core.data_to_send()
             if out:  # headers only; thousands of them, if the peer likes
-                self.wire.write((b"".join(out),))
+                self._write((b"".join(out),))
+
+    def _write(self, buffers: Sequence[Buffer]) -> None:
+        self._sizes.written.add(sum(map(len, buffers)))
+        self.wire.write(buffers)

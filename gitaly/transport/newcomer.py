@@ -136,7 +136,13 @@ class Newcomer:
             session.accept(stream)
             self._serve_plain(stream, on_end=session.finish)
 
-        session = MuxSession(self._wire, is_client=False, limits=NODE_LIMITS, on_stream=opened)
+        session = MuxSession(
+            self._wire,
+            is_client=False,
+            limits=NODE_LIMITS,
+            on_stream=opened,
+            sizes=self._reception.connections.mux_sizes,
+        )
         self._connection.session = session
         session.start(seen)
 

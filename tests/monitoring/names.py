@@ -54,7 +54,7 @@ def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, tuple[str
                 labels = set(getattr(family, "_labelnames", ()))
                 for sample in family.samples:
                     labels |= sample.labels.keys()
-                yield family.name, family.type, tuple(labels)
+                yield family.name, family.type, tuple(labels - {"le"})  # every histogram has it
 
 
 def line(name: str, description: Description) -> str:

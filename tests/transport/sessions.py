@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gitaly.transport.mux import MuxSession, MuxStream
+from gitaly.transport.mux_sizes import MuxSizes
 from gitaly.transport.wire import SocketWire
 from gitaly.transport.yamux_frames import NODE_LIMITS, Limits
 from tests.transport.wires import Notes, unix_pair, until
@@ -18,12 +19,14 @@ class Side:
         self.opened: list[MuxStream] = []
         self.ended: list[Exception | None] = []
         self.wire = SocketWire(connected)
+        self.sizes = MuxSizes()
         self.session = MuxSession(
             self.wire,
             is_client=is_client,
             limits=limits,
             on_stream=self._opened,
             on_end=self.ended.append,
+            sizes=self.sizes,
         )
         self.session.start()
 
