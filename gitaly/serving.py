@@ -244,9 +244,9 @@ class Serving:
             clean = stopping.done()
             if not clean:
                 await self._core.stop(None)
-            await stopping
         finally:
             hurried.cancel()
+            stopping.cancel()
         await self._wait_for_cancelled()
         return clean
 

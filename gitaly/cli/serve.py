@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from gitaly.cli import early_signals
+from gitaly.cli.last_resort import leave_soon
 from gitaly.cli.life import Life, Orders
 from gitaly.config import Config, ConfigError, TOMLError, load, require_startable
 from gitaly.errors import NodeError
@@ -111,7 +112,9 @@ async def _serve(
         logger.info("Started Gitaly")
         on_ready(node)
         async with life.reloading(read):
-            return await life.run()
+            is_clean = await life.run()
+            leave_soon(0 if is_clean else 1, logger)
+            return is_clean
 
 
 def _obey(orders: Orders, supervision: Supervision, is_deserted: Callable[[], bool]) -> None:

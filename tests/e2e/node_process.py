@@ -22,9 +22,11 @@ REFERENCE_HOOKS: Final = os.environ.get("GITALY_HOOKS_REFERENCE", "")
 LEFTOVERS: Final = ("**/tmp_objdir*", "**/incoming-*", "**/tmp_pack_*", "**/*.lock")
 
 
-def wait_until(happened: Callable[[], bool], what: str) -> None:
+def wait_until(
+    happened: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS
+) -> None:
     """Come back as soon as it is so; fail if it takes too long."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, f"waited in vain: {what}"
         time.sleep(0.02)

@@ -3,6 +3,8 @@
 The kernel lets nobody go who waits for it: were it the event loop, the node would stand still.
 """
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +17,17 @@ from grpc_health.v1 import health_pb2
 
 from gitaly._pb.blob_pb2 import ListBlobsRequest
 from gitaly._pb.ref_pb2 import FindDefaultBranchNameRequest
-from gitaly._pb.repository_pb2 import RepositoryExistsRequest
+from gitaly._pb.repository_pb2 import RepositoryExistsRequest, RepositorySizeRequest
 from gitaly._pb.server_pb2 import ServerInfoResponse
 from gitaly._pb.shared_pb2 import Repository
+from gitaly.serving import CANCEL_SECONDS
 from gitaly.storage.pulse import FRESH_SECONDS
 from tests.e2e.clients import run_git
 from tests.e2e.node_process import NodeProcess, wait_until
 from tests.storage.mounts import need_mounts, silence
 
 UNAVAILABLE = 'UNAVAILABLE: storage "far" is not available'
+SIZE = "/gitaly.RepositoryService/RepositorySize"
 EXISTS = "/gitaly.RepositoryService/RepositoryExists"
 BRANCH = "/gitaly.RefService/FindDefaultBranchName"
 BLOBS = "/gitaly.BlobService/ListBlobs"
@@ -107,3 +111,29 @@ def test_when_it_answers_again_so_do_the_calls(node: Node) -> None:
             waiting = beside.submit(node.ask, "far")
             assert {*node.ask("default")} == {"OK"}
         assert {*waiting.result()} == {"OK"}
+
+
+def test_a_node_ends_although_its_threads_wait_for_ever(node: Node) -> None:
+    process = node.process
+    size = RepositorySizeRequest(repository=Repository(storage_name="far", relative_path="a.git"))
+    # What is above answers, so that the call comes to the thread that looks into everything.
+    with (
+        grpc.insecure_channel(f"127.0.0.1:{process.tcp}") as channel,
+        silence(node.far / "a.git/objects/info"),
+        ThreadPoolExecutor(1) as beside,
+    ):
+        beside.submit(told, channel, SIZE, size)
+        wait_until(lambda: "fuse" in waited_for(process.pid), "a thread to hang")
+        os.kill(process.pid, signal.SIGTERM)
+        wait_until(lambda: "starting grace period" in process.log(), "the node to stop")
+        os.kill(process.pid, signal.SIGTERM)
+        wait_until(lambda: process.has_ended, "the node to end", seconds=CANCEL_SECONDS + 30)
+    assert process.ended() == 1
+    [line] = [line for line in process.lines() if "come to their end" in line["msg"]]
+    assert any("directory_size" in place for place in line["at"]), line
+    process.start()  # what the process has left is removed
+
+
+def waited_for(pid: int) -> str:
+    """What the threads of a process wait for in the kernel."""
+    return " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/wchan"))
