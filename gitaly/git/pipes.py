@@ -27,7 +27,7 @@ class _PipeEnd:
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
         self._fd = fd
-        self.is_large = False  # there is room for 1 MiB in the pipe
+        self.is_large = False  # it has been enlarged
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -42,10 +42,10 @@ class _PipeEnd:
     def is_closed(self) -> bool:
         return self._fd < 0
 
-    def enlarge(self) -> None:
-        """Make room for 1 MiB in the pipe, if the kernel lets us."""
+    def enlarge(self, size: int = LARGE_PIPE_BYTES) -> None:
+        """Make room for so many bytes in the pipe, if the kernel lets us."""
         try:
-            fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+            fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, size)
             self.is_large = True
         except OSError:
             return  # pipe-user-pages-soft is used up: the pipe works as it is

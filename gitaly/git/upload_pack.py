@@ -23,6 +23,8 @@ from gitaly.tasks import background
 from gitaly.transport import sideband
 from gitaly.transport.negotiation import DONE, Negotiation, NegotiationParser, PacketWatcher
 
+# Of its output. All users but root have 64 MiB of pipes: where they are used up, new ones are tiny.
+PIPE_BYTES: Final = 512 * 1024
 HUNG_UP: Final = b"fatal: the remote end hung up unexpectedly\n"
 
 
@@ -144,7 +146,7 @@ async def serve_stateless(git: Git, fetch: Fetch, peer: Peer) -> None:
             feeding(child, peer.input(), (parser.feed, digest.update)),
         ):
             assert child.stdout is not None
-            child.stdout.enlarge()
+            child.stdout.enlarge(PIPE_BYTES)
             fetch.response_bytes = await pump(
                 child.stdout, output, in_bulk=partial(enlarge_inner_pipes, child.pid)
             )
@@ -183,7 +185,7 @@ def _judge_pack(fetch: Fetch, ended: Exit) -> None:
 async def _pump_bands(child: Child, peer: Peer) -> int:
     assert child.stdout is not None
     assert child.stderr is not None
-    child.stdout.enlarge()
+    child.stdout.enlarge(PIPE_BYTES)
     errors = pump_band(child.stderr, peer, sideband.STDERR, child.heard, FEW_BYTES)
     async with background(errors) as err:
         more = partial(enlarge_inner_pipes, child.pid)
