@@ -17,12 +17,11 @@ from gitaly.cgroups import (
     Settings,
     SpawnMetrics,
     Statistics,
-    Version1,
 )
 from gitaly.git import Processes, PrometheusCommandMetrics, keep_inherited_descriptors
 from gitaly.observe.log import make_logger
 from gitaly.storage import Blocking
-from tests.cgroups.support import MOUNTPOINT, left_below, remove_root, why_no_v1
+from tests.cgroups.support import hierarchy, left_below, remove_root, why_no_groups
 from tests.git.support import newcomers, open_descriptors
 
 FREE = Resources()
@@ -42,7 +41,7 @@ class Place:
 @pytest.fixture
 def root() -> Iterator[str]:
     """The name of a group of our own, which must be gone afterwards."""
-    reason = why_no_v1()
+    reason = why_no_groups()
     if reason:
         pytest.skip(reason)
     root = f"gitaly-test-{os.getpid()}"
@@ -57,7 +56,7 @@ Opened = Callable[..., AbstractAsyncContextManager[Place]]
 
 @pytest.fixture
 def opened(root: str) -> Opened:
-    """Opens groups and spawners on the machine's own v1 controllers; leaves nothing behind."""
+    """Opens groups and spawners on the machine's own controllers; leaves nothing behind."""
 
     @asynccontextmanager
     async def place(
@@ -75,7 +74,7 @@ def opened(root: str) -> Opened:
         logger = make_logger(log, format="json")
         settings = Settings(hierarchy_root=root, count=count, repository=repository, parent=parent)
         groups = Groups(
-            Version1(MOUNTPOINT),
+            hierarchy(),
             settings,
             Choice(settings, random.Random(1)),
             os.getpid(),

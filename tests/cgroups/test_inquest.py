@@ -1,4 +1,4 @@
-"""A kill by a memory limit has a name; any other end has not. On the real v1 controllers."""
+"""A kill by a memory limit has a name; any other end has not. On the real controllers."""
 
 import asyncio
 import json

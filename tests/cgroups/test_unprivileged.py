@@ -110,20 +110,24 @@ def in_version_1() -> Iterator[list[Path]]:
 
 
 @pytest.fixture
-def in_version_2() -> Iterator[tuple[Path, str]]:
-    """A delegated group and the name of a controller that it may pass on."""
+def in_version_2() -> Iterator[tuple[Path, list[str]]]:
+    """A delegated group, and what the program is told of it: nothing where it passes on the
+    controllers for memory and CPU, else the name of another one."""
     top = Path(unified() or "/nowhere")
     offered = (top / "cgroup.controllers").read_text().split() if unified() else []
     if not offered:
         pytest.skip("no writable cgroup2 mount with a controller")
+    is_complete = {"cpu", "memory"} <= set(offered)
+    wanted = ["cpu", "memory"] if is_complete else offered[:1]
     control = top / "cgroup.subtree_control"
-    was_on = offered[0] in control.read_text().split()
-    control.write_text(f"+{offered[0]}")
+    was_on = control.read_text().split()
+    for name in wanted:
+        control.write_text(f"+{name}")
     group = handed_over(top / NAME)
-    yield group, offered[0]
+    yield group, [] if is_complete else wanted
     remove(group)
-    if not was_on:
-        control.write_text(f"-{offered[0]}")
+    for name in set(wanted) - set(was_on):
+        control.write_text(f"-{name}")
 
 
 def test_version_1_has_its_groups_below_the_own_ones(python: str, in_version_1: list[Path]) -> None:
@@ -136,23 +140,26 @@ def test_version_1_has_its_groups_below_the_own_ones(python: str, in_version_1: 
 
 
 def test_version_2_has_the_node_step_aside_and_come_back(
-    python: str, in_version_2: tuple[Path, str]
+    python: str, in_version_2: tuple[Path, list[str]]
 ) -> None:
-    group, controller = in_version_2
-    program = Program(python, unified(), "gitaly", controller)
+    group, stand_in = in_version_2
+    program = Program(python, unified(), "gitaly", *stand_in)
     told = program.tell(group)
     assert told["parent"] == f"{NAME}/gitaly-{program.pid}"
     assert told["child"][""] == f"/{NAME}/gitaly-{program.pid}/repos-0"
     assert told["node"][""] == f"/{NAME}/node-{program.pid}"
+    assert told["limits"] == ([None] if stand_in else [1 << 30])
     assert told["afterwards"][""] == f"/{NAME}"
     assert (group / "cgroup.subtree_control").read_text().split() == []
 
 
-def test_version_2_names_whoever_is_in_the_way(python: str, in_version_2: tuple[Path, str]) -> None:
-    group, controller = in_version_2
+def test_version_2_names_whoever_is_in_the_way(
+    python: str, in_version_2: tuple[Path, list[str]]
+) -> None:
+    group, stand_in = in_version_2
     with subprocess.Popen(["sleep", "60"]) as stranger:
         (group / "cgroup.procs").write_text(str(stranger.pid))
-        told = Program(python, unified(), "gitaly", controller).tell(group)
+        told = Program(python, unified(), "gitaly", *stand_in).tell(group)
         stranger.kill()
     assert "Permission denied" in told["error"]
     who = f"{group} holds processes besides the node, {stranger.pid} (sleep), and"
@@ -160,13 +167,13 @@ def test_version_2_names_whoever_is_in_the_way(python: str, in_version_2: tuple[
 
 
 def test_a_group_that_may_be_made_but_not_entered_is_replaced(
-    python: str, in_version_2: tuple[Path, str]
+    python: str, in_version_2: tuple[Path, list[str]]
 ) -> None:
     """The user owns the configured place, but not what is above it and the node's own group."""
-    group, controller = in_version_2
+    group, stand_in = in_version_2
     elsewhere = handed_over(group.with_name(f"{NAME}-elsewhere"))
     try:
-        program = Program(python, unified(), elsewhere.name, controller)
+        program = Program(python, unified(), elsewhere.name, *stand_in)
         told = program.tell(group)
     finally:
         remove(elsewhere)
