@@ -78,7 +78,7 @@ class Group:
         except OSError:
             self.close()
             raise
-        if counter and os.path.exists(counter):  # v2 without a memory limit counts nothing
+        if counter and os.path.exists(counter):  # v2 without the controller counts nothing
             self.counter = os.open(counter, os.O_RDONLY)
 
     @property

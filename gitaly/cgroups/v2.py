@@ -82,7 +82,7 @@ class Version2:
         is_new = not os.path.isdir(directory)
         os.makedirs(directory, mode=0o755, exist_ok=True)
         try:
-            self._switch_on(path, "+cpu +memory" if resources.memory_bytes > 0 else "+cpu")
+            self._switch_on(path)
             if resources.memory_bytes > 0:
                 files.write(f"{directory}/memory.max", str(resources.memory_bytes))
             if resources.cpu_shares > 0:
@@ -95,9 +95,13 @@ class Version2:
                     os.rmdir(directory)
             raise
 
-    def _switch_on(self, path: str, controllers: str) -> None:
+    def _switch_on(self, path: str, controllers: str = "+cpu +memory") -> None:
         """In every group above. Only the last counts: those above may be somebody else's, and
-        have them on."""
+        have them on.
+
+        Memory also where the group has no limit of its own: a kill by a limit further up, or for
+        want of memory on the machine, is counted only in groups that have the controller.
+        """
         above = [self.mountpoint]
         for name in path.split("/")[:-1]:
             above.append(os.path.join(above[-1], name))
@@ -130,6 +134,7 @@ class Version2:
         """What the kernel tells of it."""
         top = self.directories(path)[0]
         usage, events = files.table(f"{top}/memory.stat"), files.table(f"{top}/memory.events")
+        own_events = files.table(f"{top}/memory.events.local")  # without those of groups below
         cpu = files.table(f"{top}/cpu.stat")
         throttled = cpu.get("throttled_usec")
         controllers = (files.read(f"{top}/cgroup.controllers") or "").split()
@@ -143,6 +148,7 @@ class Version2:
             inactive_file_bytes=usage.get("inactive_file"),
             oom_kills=events.get("oom_kill"),
             limit_hits=events.get("max"),
+            ooms=own_events.get("oom"),
             cpu_user=cpu.get("user_usec"),
             cpu_kernel=cpu.get("system_usec"),
             cpu_periods=cpu.get("nr_periods"),
