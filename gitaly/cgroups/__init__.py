@@ -2,7 +2,14 @@
 
 from gitaly.cgroups.choice import Choice
 from gitaly.cgroups.groups import Group, Groups
-from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy, PlaceUnusable, Site, version_at
+from gitaly.cgroups.hierarchy import (
+    CgroupsUnusable,
+    Hierarchy,
+    OwnGroupUnusable,
+    PlaceUnusable,
+    Site,
+    version_at,
+)
 from gitaly.cgroups.inquest import Inquests
 from gitaly.cgroups.metrics import CgroupCollector, SpawnMetrics
 from gitaly.cgroups.pack import pack_config
@@ -23,6 +30,7 @@ __all__ = [
     "Hierarchy",
     "Inquests",
     "NamedGroup",
+    "OwnGroupUnusable",
     "ParentUsage",
     "PlaceUnusable",
     "Resources",

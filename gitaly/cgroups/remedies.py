@@ -16,7 +16,7 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
         if hierarchy.version == 1:
             tops = " ".join(f"{mountpoint}/{name}/{hierarchy_root}" for name in ("memory", "cpu"))
             return f"as root: mkdir -p {tops} && chown -R {user} {tops}"
-        return _delegation(user, hierarchy_root, mountpoint)
+        return _delegation(user, mountpoint)
     if error.errno == errno.EROFS:
         return (
             "the cgroup file system is mounted read-only, as containers have it:"
@@ -58,10 +58,13 @@ def remedy_for_entering(number: int, hierarchy: Hierarchy, path: str) -> str:
     return "look into the kernel's log"
 
 
-def _delegation(user: str, hierarchy_root: str, mountpoint: str) -> str:
+def _delegation(user: str, mountpoint: str) -> str:
+    """To own a directory is not enough on v2: the user could make groups there, and not enter."""
+    handed_over = "cgroup.{procs,threads,subtree_control}"
     return (
-        f"let {user} have {mountpoint}/{hierarchy_root}, or set Delegate=yes in the node's systemd"
-        f' unit (the node is in "/{own_group("")}"), below which it makes its groups then'
+        "set Delegate=yes in the node's systemd unit"
+        f' (the node is in "/{own_group("")}"), below which it makes its groups then;'
+        f" in a container, as root: chown {user} {mountpoint} {mountpoint}/{handed_over}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from gitaly.cgroups import files
 from gitaly.cgroups.delegation import is_delegated, is_shelter, is_top_of_machine, own_path
-from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, Site
+from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, OwnGroupUnusable, Site
 from gitaly.cgroups.retreat import Retreat, is_leaf
 from gitaly.cgroups.settings import PERIOD_US, Resources
 from gitaly.cgroups.statistics import Statistics
@@ -48,14 +48,14 @@ class Version2:
         if own and (is_leaf(name) or is_shelter(self.mountpoint, own)):
             own, directory = above, os.path.join(self.mountpoint, above).rstrip("/")
         elif is_top_of_machine(directory):
-            raise CgroupsUnusable(
+            raise OwnGroupUnusable(
                 "the node runs in the topmost group, which is delegated to nobody"
             )
         else:
             kept = os.path.join(self.mountpoint, configured_root)
             retreat = Retreat(directory, pid, kept if kept.startswith(f"{directory}/") else "")
         if not is_delegated(directory):
-            raise CgroupsUnusable(
+            raise OwnGroupUnusable(
                 f"{directory} is not delegated to the node: set Delegate=yes in its systemd unit,"
                 " or give its container a writable cgroup file system"
             )

@@ -1,9 +1,10 @@
 import io
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,7 @@ from gitaly.cgroups import (
     Choice,
     Groups,
     Inquests,
+    NamedGroup,
     Resources,
     Settings,
     SpawnMetrics,
@@ -25,6 +27,7 @@ from tests.cgroups.support import hierarchy, left_below, remove_root, why_no_gro
 from tests.git.support import newcomers, open_descriptors
 
 FREE = Resources()
+NOBODY: Mapping[str, NamedGroup] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,7 @@ def opened(root: str) -> Opened:
         count: int = 2,
         repository: Resources = FREE,
         parent: Resources = FREE,
+        named: Mapping[str, NamedGroup] = NOBODY,
         most: int = 8,
         patience_seconds: float = 10.0,
     ) -> AsyncIterator[Place]:
@@ -72,7 +76,9 @@ def opened(root: str) -> Opened:
         before = len(open_descriptors())
         log, registry = io.BytesIO(), CollectorRegistry()
         logger = make_logger(log, format="json")
-        settings = Settings(hierarchy_root=root, count=count, repository=repository, parent=parent)
+        settings = Settings(
+            hierarchy_root=root, count=count, repository=repository, parent=parent, named=named
+        )
         groups = Groups(
             hierarchy(),
             settings,

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from gitaly.cgroups import Resources
+from gitaly.cgroups import NamedGroup, Resources
 from gitaly.cgroups.spawner import Request
 from gitaly.cgroups.spawner_process import Descendant
 from gitaly.errors import Internal, ResourceExhausted, Unavailable
@@ -202,7 +202,8 @@ async def test_a_group_that_stands_still_fills_its_own_queue_and_nobody_elses(
     opened: Opened,
 ) -> None:
     quota = Resources(cpu_quota_us=1000)  # 1 ms in every 100: nothing ends in there
-    async with opened(repository=quota, patience_seconds=0.5) as place:
+    named = {KEY: NamedGroup(name="slow", resources=quota)}
+    async with opened(count=1, named=named, patience_seconds=2) as place:
         burn = shell("while :; do :; done")
         refused: list[str] = []
 
@@ -213,14 +214,11 @@ async def test_a_group_that_stands_still_fills_its_own_queue_and_nobody_elses(
             except ResourceExhausted as error:
                 refused.append(error.message)
 
-        stranger = next(k for k in map(str, range(99)) if other(place, k))
         async with asyncio.TaskGroup() as calls:
             tasks = [calls.create_task(start()) for _ in range(30)]
             while not refused:  # noqa: ASYNC110 - callers tell nobody
                 await asyncio.sleep(0.01)
-            async with place.processes.run(
-                shell("exit 3"), ENV, cmd="sh", placement=stranger
-            ) as child:
+            async with place.processes.run(shell("exit 3"), ENV, cmd="sh", placement="b") as child:
                 assert (await child.wait()).code == 3
             for task in tasks:
                 task.cancel()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.cgroups.support import MOUNTPOINT, why_no_v1
+from tests.cgroups.support import MOUNTPOINT, why_no_v1, why_no_v2
 from tests.cgroups.test_unified import mountpoint as unified
 
 NOBODY = 65534
@@ -185,3 +186,39 @@ def test_a_group_that_may_be_made_but_not_entered_is_replaced(
         "self-test of cgroups: setup cgroup: permission denied: a process"
     )
     assert line["cgroup.path"] == told["parent"]
+
+
+@pytest.fixture
+def place_of_nobody() -> Iterator[Path]:
+    """A directory that nobody can reach, and owns."""
+    with tempfile.TemporaryDirectory(prefix="gitaly-test-", dir="/tmp") as name:
+        for path in (Path(name), Path(name, "run"), Path(name, "storage")):
+            path.mkdir(exist_ok=True)
+            os.chown(path, NOBODY, NOBODY)
+        yield Path(name)
+
+
+def test_a_check_in_a_shell_says_how_to_try_the_unit(python: str, place_of_nobody: Path) -> None:
+    if reason := why_no_v2():
+        pytest.skip(reason)
+    if not Path("/run/systemd/system").exists():
+        pytest.skip("systemd is not process 1")
+    config = place_of_nobody / "config.toml"
+    config.write_text(
+        f'socket_path = "{place_of_nobody}/s"\nruntime_dir = "{place_of_nobody}/run"\n'
+        f'[[storage]]\nname = "default"\npath = "{place_of_nobody}/storage"\n'
+        "[cgroups.repositories]\ncount = 1\n"
+    )
+    program = "import sys; from gitaly.cli.main import main; sys.exit(main())"
+    check = [python, "-c", program, "check", str(config)]
+    who: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    done = subprocess.run(check, cwd=REPOSITORY, env=ENV, capture_output=True, text=True, **who)
+    assert "Checking cgroups: WARNING (not tried: " in done.stdout, done.stderr
+    command = f"systemd-run --pipe --wait --uid=nobody -p Delegate=yes gitaly check {config}\n"
+    assert command in done.stdout
+    assert done.returncode == 0
+    options = ["systemd-run", "--quiet", "--pipe", "--wait", "--uid=nobody", "-p", "Delegate=yes"]
+    options += [f"--working-directory={REPOSITORY}", *(f"--setenv={k}={v}" for k, v in ENV.items())]
+    done = subprocess.run([*options, *check], check=False, capture_output=True, text=True)
+    assert "Checking cgroups: OK (v2, 1 groups for repositories in system.slice/" in done.stdout
+    assert done.returncode == 0
