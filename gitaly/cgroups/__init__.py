@@ -13,6 +13,7 @@ from gitaly.cgroups.hierarchy import (
 from gitaly.cgroups.inquest import Inquests
 from gitaly.cgroups.metrics import CgroupCollector, SpawnMetrics
 from gitaly.cgroups.pack import pack_config
+from gitaly.cgroups.remedies import user_name
 from gitaly.cgroups.selftest import try_out
 from gitaly.cgroups.settings import NamedGroup, Resources, Settings
 from gitaly.cgroups.spawner import CgroupSpawner
@@ -43,5 +44,6 @@ __all__ = [
     "pack_config",
     "parent_usage",
     "try_out",
+    "user_name",
     "version_at",
 ]

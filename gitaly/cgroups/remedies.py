@@ -11,7 +11,7 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
     """What the operator can do about an error of the cgroup file system; one sentence."""
     mountpoint = hierarchy.mountpoint
     where = str(error.filename or mountpoint)
-    user = _user()
+    user = user_name()
     if error.errno in (errno.EACCES, errno.EPERM):
         if hierarchy.version == 1:
             tops = " ".join(f"{mountpoint}/{name}/{hierarchy_root}" for name in ("memory", "cpu"))
@@ -51,8 +51,8 @@ def remedy_for_entering(number: int, hierarchy: Hierarchy, path: str) -> str:
     """What the operator can do if groups can be made but not entered; `number`: errno."""
     if number in (errno.EACCES, errno.EPERM) and hierarchy.version == 2:
         return (
-            f"a process of {_user()} may move to {hierarchy.mountpoint}/{path} only if the user may"
-            " also write to cgroup.procs of the group above both: start the node in a delegated"
+            f"a process of {user_name()} may move to {hierarchy.mountpoint}/{path} only if the user"
+            " may also write to cgroup.procs of the group above both: start the node in a delegated"
             " group (systemd: Delegate=yes), below which it makes its own"
         )
     return "look into the kernel's log"
@@ -68,7 +68,8 @@ def _delegation(user: str, mountpoint: str) -> str:
     )
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Of this process; a number where nobody has given it a name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

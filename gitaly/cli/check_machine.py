@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pwd
 import shlex
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from gitaly.cgroups import CgroupsUnusable, OwnGroupUnusable
+from gitaly.cgroups import CgroupsUnusable, OwnGroupUnusable, user_name
 from gitaly.cli.checks import Check, CheckFailed, Found, Subject
 from gitaly.git.version import find_git
 from gitaly.hooks import install
@@ -111,10 +110,9 @@ def _cgroups(subject: Subject) -> Found:
 
 def _elsewhere(config_path: str) -> str:
     """What may well work in the unit of the node, which is not where a shell is."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
     return (
         "this command is not in the node's unit, so it cannot tell; where the unit has"
-        f" Delegate=yes, this tries the same: systemd-run --pipe --wait --uid={user}"
+        f" Delegate=yes, this tries the same: systemd-run --pipe --wait --uid={user_name()}"
         f" -p Delegate=yes gitaly check {shlex.quote(config_path)}"
     )
 
