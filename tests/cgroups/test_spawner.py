@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,24 @@ async def test_a_child_leads_its_group_and_has_no_descriptor_of_the_spawner(plac
     status = dict(line.split(":\t") for line in said[5:] if line.startswith("Sig"))
     ordinary = (1 << 31) - 1  # the C library keeps two of the others for itself
     assert (int(status["SigIgn"], 16) & ordinary, int(status["SigBlk"], 16)) == (0, 0)
+
+
+async def test_git_is_taken_for_want_of_memory_before_the_spawner_that_watches_it(
+    place: Place,
+) -> None:
+    own = precedence("self")
+    script = "cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj'; exec sleep 60"
+    async with place.processes.run(shell(script), ENV, cmd="sh", placement=KEY) as child:
+        assert child.stdout is not None
+        said = b""
+        while said.count(b"\n") < 2:
+            said += await child.stdout.read()
+        assert [int(line) for line in said.split()] == 2 * [min(1000, own + 500)]
+        assert precedence(parent_of(child.pid)) == own
+
+
+def precedence(pid: int | str) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 async def test_arguments_may_be_empty_and_megabytes_long(place: Place) -> None:
