@@ -18,6 +18,7 @@ from gitaly.cgroups import (
     Hierarchy,
     Inquests,
     NamedGroup,
+    OwnGroupUnusable,
     ParentUsage,
     PlaceUnusable,
     Resources,
@@ -141,7 +142,8 @@ async def start_groups(
             started = await _start_at(site, settings, metrics, logger, threads, open_files)
         except CgroupsUnusable as error:
             text = f"{refusal}; nor can they be made below the node's own cgroup: {error}"
-            raise CgroupsUnusable(text) from error
+            kind = OwnGroupUnusable if isinstance(error, OwnGroupUnusable) else CgroupsUnusable
+            raise kind(text) from error
         logger.info(
             "cgroups are made below the node's own",
             error=str(refusal),

@@ -2,10 +2,18 @@
 
 from gitaly.cgroups.choice import Choice
 from gitaly.cgroups.groups import Group, Groups
-from gitaly.cgroups.hierarchy import CgroupsUnusable, Hierarchy, PlaceUnusable, Site, version_at
+from gitaly.cgroups.hierarchy import (
+    CgroupsUnusable,
+    Hierarchy,
+    OwnGroupUnusable,
+    PlaceUnusable,
+    Site,
+    version_at,
+)
 from gitaly.cgroups.inquest import Inquests
 from gitaly.cgroups.metrics import CgroupCollector, SpawnMetrics
 from gitaly.cgroups.pack import pack_config
+from gitaly.cgroups.remedies import user_name
 from gitaly.cgroups.selftest import try_out
 from gitaly.cgroups.settings import NamedGroup, Resources, Settings
 from gitaly.cgroups.spawner import CgroupSpawner
@@ -23,6 +31,7 @@ __all__ = [
     "Hierarchy",
     "Inquests",
     "NamedGroup",
+    "OwnGroupUnusable",
     "ParentUsage",
     "PlaceUnusable",
     "Resources",
@@ -35,5 +44,6 @@ __all__ = [
     "pack_config",
     "parent_usage",
     "try_out",
+    "user_name",
     "version_at",
 ]

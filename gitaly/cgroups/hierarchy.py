@@ -23,6 +23,11 @@ class PlaceUnusable(CgroupsUnusable):
     """Groups cannot be made or entered at this place; at another they may."""
 
 
+class OwnGroupUnusable(CgroupsUnusable):
+    """Version 2 lets nothing be made below the group of this process, but perhaps below that of
+    another one: of the node, if this is not the node."""
+
+
 class Hierarchy(Protocol):
     """One machine's control groups. All of it blocks, if only for microseconds."""
 

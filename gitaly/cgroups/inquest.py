@@ -148,7 +148,8 @@ class Inquests:
         return "machine", "the machine is out of memory"
 
     def _was_hit(self, path: str, found: Statistics) -> bool:
-        hits = found.limit_hits or 0
+        """Since we last asked. v1 counts also when it was enough to drop page cache."""
+        hits = (found.limit_hits if found.ooms is None else found.ooms) or 0
         last = self._hits.get(path, 0)
         self._hits[path] = hits
         return hits > last

@@ -11,12 +11,12 @@ def remedy(error: OSError, hierarchy: Hierarchy, hierarchy_root: str) -> str:
     """What the operator can do about an error of the cgroup file system; one sentence."""
     mountpoint = hierarchy.mountpoint
     where = str(error.filename or mountpoint)
-    user = _user()
+    user = user_name()
     if error.errno in (errno.EACCES, errno.EPERM):
         if hierarchy.version == 1:
             tops = " ".join(f"{mountpoint}/{name}/{hierarchy_root}" for name in ("memory", "cpu"))
             return f"as root: mkdir -p {tops} && chown -R {user} {tops}"
-        return _delegation(user, hierarchy_root, mountpoint)
+        return _delegation(user, mountpoint)
     if error.errno == errno.EROFS:
         return (
             "the cgroup file system is mounted read-only, as containers have it:"
@@ -51,21 +51,25 @@ def remedy_for_entering(number: int, hierarchy: Hierarchy, path: str) -> str:
     """What the operator can do if groups can be made but not entered; `number`: errno."""
     if number in (errno.EACCES, errno.EPERM) and hierarchy.version == 2:
         return (
-            f"a process of {_user()} may move to {hierarchy.mountpoint}/{path} only if the user may"
-            " also write to cgroup.procs of the group above both: start the node in a delegated"
+            f"a process of {user_name()} may move to {hierarchy.mountpoint}/{path} only if the user"
+            " may also write to cgroup.procs of the group above both: start the node in a delegated"
             " group (systemd: Delegate=yes), below which it makes its own"
         )
     return "look into the kernel's log"
 
 
-def _delegation(user: str, hierarchy_root: str, mountpoint: str) -> str:
+def _delegation(user: str, mountpoint: str) -> str:
+    """To own a directory is not enough on v2: the user could make groups there, and not enter."""
+    handed_over = "cgroup.{procs,threads,subtree_control}"
     return (
-        f"let {user} have {mountpoint}/{hierarchy_root}, or set Delegate=yes in the node's systemd"
-        f' unit (the node is in "/{own_group("")}"), below which it makes its groups then'
+        "set Delegate=yes in the node's systemd unit"
+        f' (the node is in "/{own_group("")}"), below which it makes its groups then;'
+        f" in a container, as root: chown {user} {mountpoint} {mountpoint}/{handed_over}"
     )
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Of this process; a number where nobody has given it a name."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

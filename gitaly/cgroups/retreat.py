@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Final
 
 from gitaly.cgroups import files
-from gitaly.cgroups.hierarchy import CgroupsUnusable
+from gitaly.cgroups.hierarchy import CgroupsUnusable, OwnGroupUnusable
 from gitaly.cgroups.orphans import parent_of
 
 LEAF: Final = "node-"
@@ -48,7 +48,7 @@ class Retreat:
         others = files.numbers(f"{self._directory}/cgroup.procs")
         if others:
             self.leave()
-            raise CgroupsUnusable(
+            raise OwnGroupUnusable(
                 f"{self._directory} holds processes besides the node, {described(others)}, and"
                 " cgroup v2 can limit nothing below a group with processes: start the node alone"
                 " there (by exec, without a shell or an init around it), or have whoever starts it"

@@ -33,6 +33,10 @@ import sys
 PACKET_BYTES = 1 << 16  # of a request
 LONG = b"M"  # stands for a request that is longer: it is in a memory file, the fourth descriptor
 SOCKET = 0
+# In oom_score_adj, thousandths of the memory that there is, in the group or the machine. Source:
+# Linux, Documentation/filesystems/proc.rst.
+PRECEDENCE_OF_GIT = 500
+MOST_PRECEDENCE = 1000
 # What a child must not inherit from the node; this process ignores them itself.
 IGNORED = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 DEFAULTED = (*IGNORED, _signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD)
@@ -78,7 +82,7 @@ class Group:
         except OSError:
             self.close()
             raise
-        if counter and os.path.exists(counter):  # v2 without a memory limit counts nothing
+        if counter and os.path.exists(counter):  # v2 without the controller counts nothing
             self.counter = os.open(counter, os.O_RDONLY)
 
     @property
@@ -94,6 +98,37 @@ class Group:
             if fd >= 0:
                 os.close(fd)
         self.fds, self.counter = [], -1
+
+
+class Precedence:
+    """Whom the kernel takes first: git, before this process, which is inside with it on v2 and
+    would be the largest while the one that was taken is not quite gone.
+
+    Only to raise one's own value takes no rights, and to go back. A child is born with ours.
+    """
+
+    def __init__(self) -> None:
+        self.fd = -1
+        try:
+            self.fd = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+            self.usual = os.pread(self.fd, 16, 0)
+        except OSError:  # no /proc, or not ours to write
+            self.close()
+            return
+        self.of_git = b"%d" % min(MOST_PRECEDENCE, int(self.usual) + PRECEDENCE_OF_GIT)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1
+
+    def raise_it(self) -> None:
+        if self.fd >= 0:
+            os.pwrite(self.fd, self.of_git, 0)
+
+    def restore(self) -> None:
+        if self.fd >= 0:
+            os.pwrite(self.fd, self.usual, 0)
 
 
 class NotInside(Exception):
@@ -120,6 +155,7 @@ class Spawner:
         self.group = Group((), "")
         self.is_inside = False
         self.children: dict[int, Child] = {}  # by pidfd
+        self.precedence = Precedence()
         self.home = Group((), "")
         try:
             self.home = Group(homes, "")
@@ -170,6 +206,7 @@ class Spawner:
         self.enter(doors, counter)
         kills = kills_in(self.group.counter)
         try:
+            self.precedence.raise_it()
             pid = os.posix_spawn(
                 argv[0],
                 argv,
@@ -181,6 +218,7 @@ class Spawner:
             )
             self.tell_born(pid, kills)
         finally:
+            self.precedence.restore()
             self.leave()
 
     def tell_born(self, pid: int, kills: int) -> None:

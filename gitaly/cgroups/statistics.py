@@ -19,6 +19,7 @@ class Statistics:
     is_under_oom: bool = False
     oom_kills: int | None = None  # in it and in the groups below
     limit_hits: int | None = None  # how often the memory limit stood in the way
+    ooms: int | None = None  # v2: how often this very limit has left no way but to kill
     cpu_user: int | None = None  # nanoseconds on v1, microseconds on v2, as the metrics have it
     cpu_kernel: int | None = None
     cpu_periods: int | None = None

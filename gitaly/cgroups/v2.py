@@ -12,7 +12,7 @@ from typing import Final
 
 from gitaly.cgroups import files
 from gitaly.cgroups.delegation import is_delegated, is_shelter, is_top_of_machine, own_path
-from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, Site
+from gitaly.cgroups.hierarchy import OWN_PROCESS, CgroupsUnusable, OwnGroupUnusable, Site
 from gitaly.cgroups.retreat import Retreat, is_leaf
 from gitaly.cgroups.settings import PERIOD_US, Resources
 from gitaly.cgroups.statistics import Statistics
@@ -48,14 +48,14 @@ class Version2:
         if own and (is_leaf(name) or is_shelter(self.mountpoint, own)):
             own, directory = above, os.path.join(self.mountpoint, above).rstrip("/")
         elif is_top_of_machine(directory):
-            raise CgroupsUnusable(
+            raise OwnGroupUnusable(
                 "the node runs in the topmost group, which is delegated to nobody"
             )
         else:
             kept = os.path.join(self.mountpoint, configured_root)
             retreat = Retreat(directory, pid, kept if kept.startswith(f"{directory}/") else "")
         if not is_delegated(directory):
-            raise CgroupsUnusable(
+            raise OwnGroupUnusable(
                 f"{directory} is not delegated to the node: set Delegate=yes in its systemd unit,"
                 " or give its container a writable cgroup file system"
             )
@@ -82,7 +82,7 @@ class Version2:
         is_new = not os.path.isdir(directory)
         os.makedirs(directory, mode=0o755, exist_ok=True)
         try:
-            self._switch_on(path, "+cpu +memory" if resources.memory_bytes > 0 else "+cpu")
+            self._switch_on(path)
             if resources.memory_bytes > 0:
                 files.write(f"{directory}/memory.max", str(resources.memory_bytes))
             if resources.cpu_shares > 0:
@@ -95,9 +95,13 @@ class Version2:
                     os.rmdir(directory)
             raise
 
-    def _switch_on(self, path: str, controllers: str) -> None:
+    def _switch_on(self, path: str, controllers: str = "+cpu +memory") -> None:
         """In every group above. Only the last counts: those above may be somebody else's, and
-        have them on."""
+        have them on.
+
+        Memory also where the group has no limit of its own: a kill by a limit further up, or for
+        want of memory on the machine, is counted only in groups that have the controller.
+        """
         above = [self.mountpoint]
         for name in path.split("/")[:-1]:
             above.append(os.path.join(above[-1], name))
@@ -130,6 +134,7 @@ class Version2:
         """What the kernel tells of it."""
         top = self.directories(path)[0]
         usage, events = files.table(f"{top}/memory.stat"), files.table(f"{top}/memory.events")
+        own_events = files.table(f"{top}/memory.events.local")  # without those of groups below
         cpu = files.table(f"{top}/cpu.stat")
         throttled = cpu.get("throttled_usec")
         controllers = (files.read(f"{top}/cgroup.controllers") or "").split()
@@ -143,6 +148,7 @@ class Version2:
             inactive_file_bytes=usage.get("inactive_file"),
             oom_kills=events.get("oom_kill"),
             limit_hits=events.get("max"),
+            ooms=own_events.get("oom"),
             cpu_user=cpu.get("user_usec"),
             cpu_kernel=cpu.get("system_usec"),
             cpu_periods=cpu.get("nr_periods"),

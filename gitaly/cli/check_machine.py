@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from gitaly.cgroups import CgroupsUnusable
+from gitaly.cgroups import CgroupsUnusable, OwnGroupUnusable, user_name
 from gitaly.cli.checks import Check, CheckFailed, Found, Subject
 from gitaly.git.version import find_git
 from gitaly.hooks import install
@@ -18,6 +19,7 @@ from gitaly.spawning import try_groups
 from gitaly.storage import REMOTE, Health, Problem, concern, file_system_name, probe
 
 HOOK_SECONDS: Final = 10
+SYSTEMD: Final = "/run/systemd/system"  # is there if it is process 1
 DISK_ADVICE: Final[Mapping[Problem, str]] = MappingProxyType(
     {
         Problem.READ_ONLY: "mount the file system of {} writable; if the kernel has made it"
@@ -97,11 +99,22 @@ def _cgroups(subject: Subject) -> Found:
     try:
         version, path = asyncio.run(try_groups(config, logger))
     except CgroupsUnusable as error:
+        if isinstance(error, OwnGroupUnusable) and os.path.isdir(SYSTEMD):
+            return Found(f"not tried: {error}", warning=_elsewhere(config.origin.path))
         if config.cgroups.required:
             raise
         return Found(f"not usable, git will run without limits: {error}")
     count = config.cgroups.repositories.count
     return Found(f"v{version}, {count} groups for repositories in {os.path.dirname(path) or '.'}")
+
+
+def _elsewhere(config_path: str) -> str:
+    """What may well work in the unit of the node, which is not where a shell is."""
+    return (
+        "this command is not in the node's unit, so it cannot tell; where the unit has"
+        f" Delegate=yes, this tries the same: systemd-run --pipe --wait --uid={user_name()}"
+        f" -p Delegate=yes gitaly check {shlex.quote(config_path)}"
+    )
 
 
 def _storage(path: str) -> Found:

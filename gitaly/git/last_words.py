@@ -8,12 +8,14 @@ from gitaly.git.spawner import StoppedByLimit
 from gitaly.git.transfer import Sink
 from gitaly.transport import pktline, sideband
 
-# upload-pack's packet on band 3 when pack-objects has failed it, NUL included; nothing follows it,
-# and a client reads nothing behind it. Source: git, upload-pack.c.
-GIVING_UP: Final = pktline.encode(
-    b"\x03aborting due to possible repository corruption on the remote side.\0"
-)
+# upload-pack's packet on band 3 when pack-objects has failed it; nothing follows it, and a client
+# reads nothing behind it. Older versions of git (2.39) send the NUL, too.
+# Source: git, upload-pack.c.
+LAMENT: Final = b"\x03aborting due to possible repository corruption on the remote side."
+GIVING_UP: Final = (pktline.encode(LAMENT + b"\0"), pktline.encode(LAMENT))
+MOST_BYTES: Final = max(map(len, GIVING_UP))
 HEADER_BYTES: Final = 5  # length and band, which git writes apart: they may come before the rest
+HELD: Final = (*GIVING_UP, *(words[:HEADER_BYTES] for words in GIVING_UP))
 
 
 class LastWords:
@@ -30,12 +32,12 @@ class LastWords:
     def write(self, buffers: Sequence[bytes | memoryview]) -> None:
         """As the sink's, but for those words at the very end."""
         *before, last = buffers
-        if self._held and not before and len(last) < len(GIVING_UP):
+        if self._held and not before and len(last) < MOST_BYTES:
             last = self._held + bytes(last)
         elif self._held:
             before = [self._held, *before]
         self._held = b""
-        for words in (GIVING_UP, GIVING_UP[:HEADER_BYTES]):
+        for words in HELD:
             if last[-len(words) :] == words:
                 last = last[: -len(words)]
                 self._held = words
@@ -50,7 +52,7 @@ class LastWords:
 
     def explain(self, error: StoppedByLimit) -> None:
         """Say on band 2, which git shows as "remote: …", what happened."""
-        if self._held == GIVING_UP:
+        if self._held in GIVING_UP:
             with suppress(ConnectionError):
                 self._sink.write([pktline.encode(b"\x02" + words_of(error)), self._held])
                 self._held = b""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gitaly.errors import NodeError
 from gitaly.hooks.payload import RECEIVE, Requested
 
 HOOKS: Final = ("pre-receive", "post-receive", "update", "reference-transaction", "proc-receive")
@@ -29,6 +30,17 @@ PUSH_BITS: Final[Mapping[str, Requested]] = {
 SHEBANG_BYTES: Final = 127  # what every kernel takes
 # Isolated from the environment, and without `site`: it starts in half the time.
 FLAGS: Final = "-IS"
+
+
+class HooksCannotRun(NodeError):
+    """Git would leave hooks out that it may not execute, and let every push pass."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(
+            f"hooks cannot be executed in {directory}, and git would accept every push without"
+            " asking them: the file system is mounted noexec (Debian mounts /run like that): set"
+            " runtime_dir to a directory on another one, or mount it without noexec"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +66,14 @@ class Installation:
 
 
 def install(runtime_directory: str, socket_path: str) -> Installation:
-    """Write the program, which asks the node at `socket_path`. Raises OSError."""
+    """Write the program, which asks the node at `socket_path`. Raises OSError,
+    HooksCannotRun."""
     program = os.path.join(runtime_directory, "gitaly-hooks")
     descriptor = os.open(program, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700)
     with open(descriptor, "wb") as file:
         file.write(program_text(os.path.realpath(sys.executable), socket_path))
+    if not os.access(program, os.X_OK):  # as git asks
+        raise HooksCannotRun(runtime_directory)
     directory = tempfile.mkdtemp(prefix="hooks-", suffix=".d", dir=runtime_directory)
     _link(program, directory, HOOKS)
     installation = Installation(program, directory)

@@ -1,9 +1,10 @@
 import io
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,19 +14,20 @@ from gitaly.cgroups import (
     Choice,
     Groups,
     Inquests,
+    NamedGroup,
     Resources,
     Settings,
     SpawnMetrics,
     Statistics,
-    Version1,
 )
 from gitaly.git import Processes, PrometheusCommandMetrics, keep_inherited_descriptors
 from gitaly.observe.log import make_logger
 from gitaly.storage import Blocking
-from tests.cgroups.support import MOUNTPOINT, left_below, remove_root, why_no_v1
+from tests.cgroups.support import hierarchy, left_below, remove_root, why_no_groups
 from tests.git.support import newcomers, open_descriptors
 
 FREE = Resources()
+NOBODY: Mapping[str, NamedGroup] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class Place:
 @pytest.fixture
 def root() -> Iterator[str]:
     """The name of a group of our own, which must be gone afterwards."""
-    reason = why_no_v1()
+    reason = why_no_groups()
     if reason:
         pytest.skip(reason)
     root = f"gitaly-test-{os.getpid()}"
@@ -57,7 +59,7 @@ Opened = Callable[..., AbstractAsyncContextManager[Place]]
 
 @pytest.fixture
 def opened(root: str) -> Opened:
-    """Opens groups and spawners on the machine's own v1 controllers; leaves nothing behind."""
+    """Opens groups and spawners on the machine's own controllers; leaves nothing behind."""
 
     @asynccontextmanager
     async def place(
@@ -65,6 +67,7 @@ def opened(root: str) -> Opened:
         count: int = 2,
         repository: Resources = FREE,
         parent: Resources = FREE,
+        named: Mapping[str, NamedGroup] = NOBODY,
         most: int = 8,
         patience_seconds: float = 10.0,
     ) -> AsyncIterator[Place]:
@@ -73,9 +76,11 @@ def opened(root: str) -> Opened:
         before = len(open_descriptors())
         log, registry = io.BytesIO(), CollectorRegistry()
         logger = make_logger(log, format="json")
-        settings = Settings(hierarchy_root=root, count=count, repository=repository, parent=parent)
+        settings = Settings(
+            hierarchy_root=root, count=count, repository=repository, parent=parent, named=named
+        )
         groups = Groups(
-            Version1(MOUNTPOINT),
+            hierarchy(),
             settings,
             Choice(settings, random.Random(1)),
             os.getpid(),

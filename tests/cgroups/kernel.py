@@ -32,6 +32,7 @@ FILES = {
         "memory.stat": "anon 100\nfile 200\nactive_file 30\ninactive_file 170\npgfault 11\n"
         "pgmajfault 3\n",
         "memory.events": "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\noom_group_kill 0\n",
+        "memory.events.local": "low 0\nhigh 0\nmax 1\noom 1\noom_kill 0\noom_group_kill 0\n",
         "memory.pressure": "some avg10=0.50 avg60=0.25 avg300=0.00 total=1\n"
         "full avg10=0.10 avg60=0.05 avg300=0.00 total=1\n",
         "io.pressure": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"

@@ -6,11 +6,13 @@ import random
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gitaly.cgroups import (
     CgroupsUnusable,
     Choice,
     Groups,
+    OwnGroupUnusable,
     PlaceUnusable,
     Resources,
     Settings,
@@ -19,6 +21,8 @@ from gitaly.cgroups import (
     Version2,
 )
 from gitaly.observe.log import make_logger
+from gitaly.spawning import start_groups
+from gitaly.storage import Blocking
 from tests.cgroups.kernel import Kernel
 
 UNIT = "system.slice/gitaly.service"
@@ -201,6 +205,20 @@ def test_a_unit_that_is_not_delegated_is_said_to_be_so(unit: Kernel) -> None:
     unit.foreign.add(UNIT)
     with pytest.raises(CgroupsUnusable, match="is not delegated to the node: set Delegate=yes"):
         own_site(unit)
+
+
+async def test_who_is_in_no_delegated_group_is_told_from_those_who_lack_more(unit: Kernel) -> None:
+    """`gitaly check` in a shell is no node: what is refused there may work in the node's unit."""
+    unit.foreign.add(UNIT)
+    settings = Settings(mountpoint=str(unit.root), count=1)
+    logger, threads = make_logger(io.BytesIO()), Blocking()
+    with pytest.raises(OwnGroupUnusable, match="nor can they be made below the node's own"):
+        await start_groups(version2(unit), settings, CollectorRegistry(), logger, threads)
+    unit.foreign.remove(UNIT)
+    (unit.root / UNIT / "cgroup.controllers").write_text("cpu pids\n")
+    with pytest.raises(CgroupsUnusable, match="lacks the controllers memory") as caught:
+        await start_groups(version2(unit), settings, CollectorRegistry(), logger, threads)
+    assert not isinstance(caught.value, OwnGroupUnusable)
 
 
 def test_a_unit_without_a_controller_is_said_to_lack_it(unit: Kernel) -> None:

@@ -1,12 +1,9 @@
 """Groups of version 1, on the controllers of this machine."""
 
-import contextlib
 import errno
 import io
-import os
 import random
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,111 +11,16 @@ import pytest
 from gitaly.cgroups import CgroupsUnusable, Choice, Groups, Resources, Settings, Version1
 from gitaly.cgroups.remedies import remedy
 from gitaly.observe.log import make_logger
-from tests.cgroups.support import MOUNTPOINT, counts_apart
-
-DEAD = 99_999_999  # no process has this number
-
-
-def groups_in(
-    root: str,
-    pid: int = DEAD,
-    *,
-    count: int = 4,
-    parent: Resources = Resources(),  # noqa: B008 - it never changes
-    repository: Resources = Resources(),  # noqa: B008
-) -> Groups:
-    settings = Settings(hierarchy_root=root, count=count, parent=parent, repository=repository)
-    choice = Choice(settings, random.Random(1))
-    return Groups(Version1(MOUNTPOINT), settings, choice, pid, make_logger(io.BytesIO()))
+from tests.cgroups.support import MOUNTPOINT, counts_apart, is_unified, why_no_v1
+from tests.cgroups.test_groups import DEAD, groups_in, inhabited
 
 
-def content(controller: str, root: str, group: str, file: str) -> str:
-    return Path(MOUNTPOINT, controller, root, f"gitaly-{DEAD}", group, file).read_text().strip()
-
-
-def existing(root: str) -> list[str]:
-    return sorted(p.name for p in Path(MOUNTPOINT, "memory", root).iterdir() if p.is_dir())
-
-
-@contextlib.contextmanager
-def inhabited(path: str) -> Iterator[int]:
-    """A process that is in a group, and uses some memory there."""
-    script = f"echo 0 >{path}/tasks; x=$(head -c 3000000 /dev/zero | tr '\\0' x); echo; read y"
-    process = subprocess.Popen(
-        ["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process.pid
-    finally:
-        process.communicate()
-
-
-def test_the_layout_and_the_files_are_those_of_the_reference(root: str) -> None:
-    groups = groups_in(
-        root,
-        parent=Resources(memory_bytes=1 << 30, cpu_shares=1024, cpu_quota_us=200_000),
-        repository=Resources(memory_bytes=1 << 29, cpu_shares=512, cpu_quota_us=50_000),
-    )
-    groups.start()
-    group = groups.ensure("repos-2")
-    assert group.path == f"{root}/gitaly-{DEAD}/repos-2"
-    for name, memory, shares, quota in (
-        ("", 1 << 30, 1024, 200_000),
-        ("repos-0", 1 << 29, 512, 50_000),
-        ("repos-2", 1 << 29, 512, 50_000),
-    ):
-        assert content("memory", root, name, "memory.limit_in_bytes") == str(memory)
-        assert content("cpu", root, name, "cpu.shares") == str(shares)
-        assert content("cpu", root, name, "cpu.cfs_quota_us") == str(quota)
-        assert content("cpu", root, name, "cpu.cfs_period_us") == "100000"
-    groups.stop()
-    assert existing(root) == []
-
-
-def test_children_together_may_have_more_than_their_parent(root: str) -> None:
-    half = Resources(memory_bytes=64 << 20)
-    groups = groups_in(root, parent=Resources(memory_bytes=100 << 20), repository=half)
-    groups.start()
-    for number in range(4):
-        groups.ensure(f"repos-{number}")
-    groups.stop()
-
-
-def test_groups_of_a_dead_node_are_removed_though_there_were_more_of_them(root: str) -> None:
-    dead = groups_in(root, count=8)
-    dead.start()
-    for number in range(8):
-        dead.ensure(f"repos-{number}")
-    living = groups_in(root, os.getpid(), count=2)
-    living.start()
-    assert existing(root) == [f"gitaly-{os.getpid()}"]
-    living.stop()
-
-
-def test_groups_of_the_dead_in_which_somebody_lives_stay(root: str) -> None:
-    dead = groups_in(root)
-    dead.start()
-    memory = dead.hierarchy.directories(f"{dead.parent_path}/repos-0")[0]
-    with inhabited(memory):
-        living = groups_in(root, os.getpid())
-        living.start()
-        assert existing(root) == [f"gitaly-{os.getpid()}", f"gitaly-{DEAD}"]
-        living.stop()
-    dead.stop()
-
-
-def test_groups_of_an_earlier_process_with_our_number_are_taken_over(root: str) -> None:
-    """In a container the node has the same number after each start."""
-    before = groups_in(root, repository=Resources(cpu_shares=5))
-    before.start()
-    memory = before.hierarchy.directories(f"{before.parent_path}/repos-0")[0]
-    with inhabited(memory):
-        groups = groups_in(root, repository=Resources(cpu_shares=7))
-        groups.start()
-        assert content("cpu", root, "repos-0", "cpu.shares") == "7"
-    groups.stop()
+@pytest.fixture
+def root(root: str) -> str:
+    """A group of our own in the hierarchies of version 1."""
+    if is_unified():
+        pytest.skip(why_no_v1())
+    return root
 
 
 def test_a_memory_limit_below_what_is_in_use_is_said_to_be_so(root: str) -> None:
@@ -132,29 +34,6 @@ def test_a_memory_limit_below_what_is_in_use_is_said_to_be_so(root: str) -> None
     assert "setup repository-scoped cgroup" in caught.value.message
     assert "more memory is in use there than the limit allows" in caught.value.message
     before.stop()
-
-
-def test_a_group_removed_while_nobody_looked_is_made_again_with_its_limits(root: str) -> None:
-    groups = groups_in(root, repository=Resources(cpu_shares=7))
-    groups.start()
-    groups.hierarchy.remove(groups.parent_path)
-    groups.repair("repos-0")
-    assert content("cpu", root, "repos-0", "cpu.shares") == "7"
-    groups.stop()
-
-
-def test_statistics_of_a_group_with_a_process_in_it(root: str) -> None:
-    groups = groups_in(root, repository=Resources(memory_bytes=64 << 20))
-    groups.start()
-    path = f"{groups.parent_path}/repos-0"
-    with inhabited(groups.hierarchy.directories(path)[0]):
-        found = groups.hierarchy.statistics(path)
-    assert found.memory_limit_bytes == 64 << 20
-    assert (found.anonymous_bytes or 0) > 1_000_000
-    assert (found.memory_bytes or 0) >= (found.anonymous_bytes or 0)
-    assert (found.oom_kills, found.is_under_oom, found.cpu_periods) == (0, False, 0)
-    assert found.processes == {"memory": 1, "cpu": 0}
-    groups.stop()
 
 
 @pytest.fixture

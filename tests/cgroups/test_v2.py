@@ -59,11 +59,15 @@ def test_the_layout_and_the_files_are_those_of_the_reference(kernel: Kernel) -> 
     )
 
 
-def test_memory_is_switched_on_only_where_it_is_limited(kernel: Kernel) -> None:
+def test_kills_are_counted_in_a_group_without_a_memory_limit_of_its_own(kernel: Kernel) -> None:
+    """A limit further up may be the cause, or the machine."""
     groups = groups_at(kernel, repository=Resources(cpu_shares=256))
     groups.start()
-    assert (kernel.root / "gitaly/cgroup.subtree_control").read_text() == "cpu"
-    assert (kernel.root / "gitaly/gitaly-123/repos-0/cpu.weight").read_text() == "35\n"
+    group = groups.ensure("repos-0")
+    assert Path(group.kill_counter).exists()
+    assert groups.hierarchy.statistics(group.path).oom_kills is not None
+    assert (kernel.root / group.path / "memory.max").read_text() == "max\n"
+    assert (kernel.root / group.path / "cpu.weight").read_text() == "35\n"
 
 
 def test_groups_above_that_refuse_are_no_obstacle(kernel: Kernel) -> None:
@@ -173,7 +177,7 @@ def test_statistics_are_read(kernel: Kernel) -> None:
     assert (found.cpu_user, found.cpu_kernel, found.cpu_throttled_seconds) == (5, 4, 1.5)
     assert (found.cpu_periods, found.cpu_throttled_periods) == (7, 2)
     assert found.memory_events == {"high": 1, "max": 2, "oom": 3}
-    assert (found.oom_kills, found.limit_hits) == (4, 2)
+    assert (found.oom_kills, found.limit_hits, found.ooms) == (4, 2, 1)
     assert (found.page_faults, found.major_page_faults) == (11, 3)
     assert found.processes == {"cpu": 2, "memory": 2}
     assert found.memory_pressure["full", "avg60"] == 0.05

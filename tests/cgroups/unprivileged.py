@@ -14,7 +14,7 @@ import sys
 
 from prometheus_client import CollectorRegistry
 
-from gitaly.cgroups import CgroupsUnusable, Hierarchy, Resources, Settings, Version2
+from gitaly.cgroups import CgroupsUnusable, Hierarchy, Resources, Settings, Version2, files
 from gitaly.git import Processes, PrometheusCommandMetrics, keep_inherited_descriptors
 from gitaly.observe.log import make_logger
 from gitaly.spawning import hierarchy_at, start_groups
@@ -52,12 +52,15 @@ async def tell(hierarchy: Hierarchy, mountpoint: str, root: str) -> dict[str, ob
         said = (await child.stdout.read_all(10000)).decode()
         assert await child.wait()
     said_of_node = groups_of("self")
+    [group] = started.groups.groups()
+    allowed = [files.limit(f"{top}/memory.max") for top in hierarchy.directories(group.path)]
     await processes.aclose()
     await started.aclose()
     return {
         "parent": started.groups.parent_path,
         "child": dict(line.split(":", 2)[1:] for line in said.splitlines()),
         "node": said_of_node,
+        "limits": allowed,
         "afterwards": groups_of("self"),
         "log": [json.loads(line) for line in log.getvalue().splitlines()],
     }

@@ -22,7 +22,7 @@ from gitaly._pb.repository_pb2 import RepositoryExistsRequest, RepositorySizeReq
 from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadArchiveRequest
-from tests.cgroups.support import left_below, why_no_v1
+from tests.cgroups.support import left_below, why_no_groups
 from tests.e2e.clients import Way
 from tests.e2e.conftest import make_bare, make_work
 from tests.e2e.metrics_page import MetricsPage
@@ -107,7 +107,7 @@ class Stage:
         self.page = MetricsPage()
         self.root = f"gitaly-storm-{os.getpid()}"
         extra = "".join(map(TABLE.format, METHODS))
-        if not why_no_v1():
+        if not why_no_groups():
             extra += GROUPS.format(root=self.root)
         self.node = NodeProcess(directory, extra=extra, top=self.page.configuration)
         self.node.start()
@@ -176,7 +176,7 @@ def test_mixed_calls_with_cancels_and_kills_leave_nothing(stage: Stage) -> None:
     for code in ("OK", "CANCELLED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
         assert storm.codes[code] > 5, storm.codes
     assert stage.node.git_running() == []
-    assert why_no_v1() or any("/repos-" in path for path in left_below(stage.root))
+    assert why_no_groups() or any("/repos-" in path for path in left_below(stage.root))
 
 
 def kill(pid: int) -> None:

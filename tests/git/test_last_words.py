@@ -3,9 +3,10 @@ from collections.abc import Sequence
 import pytest
 
 from gitaly.git import StoppedByLimit
-from gitaly.git.last_words import GIVING_UP, LastWords
+from gitaly.git.last_words import GIVING_UP, MOST_BYTES, LastWords
 
 STOPPED = StoppedByLimit("git pack-objects was stopped: why")
+OF_GIT = ("2.39", "2.47")  # that send it so
 EXPLAINED = b"002e\x02error: git pack-objects was stopped: why\n"
 
 
@@ -22,26 +23,28 @@ class Heard:
         self.data += b"".join(buffers)
 
 
-@pytest.mark.parametrize("cut", [0, 5, len(GIVING_UP)])
-def test_the_cause_comes_before_the_lament_however_it_is_cut(cut: int) -> None:
+@pytest.mark.parametrize("lament", GIVING_UP, ids=OF_GIT)
+@pytest.mark.parametrize("cut", [0, 5, MOST_BYTES])
+def test_the_cause_comes_before_the_lament_however_it_is_cut(cut: int, lament: bytes) -> None:
     heard = Heard()
     words = LastWords(heard)
-    words.write([memoryview(b"0008\x02abc" + GIVING_UP[:cut])])
-    if rest := GIVING_UP[cut:]:
+    words.write([memoryview(b"0008\x02abc" + lament[:cut])])
+    if rest := lament[cut:]:
         words.write([memoryview(rest)])
     words.explain(STOPPED)
-    assert heard.data == b"0008\x02abc" + EXPLAINED + GIVING_UP
+    assert heard.data == b"0008\x02abc" + EXPLAINED + lament
 
 
-@pytest.mark.parametrize("cut", range(len(GIVING_UP) + 1))
-def test_without_a_cause_nothing_is_added_or_lost(cut: int) -> None:
+@pytest.mark.parametrize("lament", GIVING_UP, ids=OF_GIT)
+@pytest.mark.parametrize("cut", range(MOST_BYTES + 1))
+def test_without_a_cause_nothing_is_added_or_lost(cut: int, lament: bytes) -> None:
     heard = Heard()
     words = LastWords(heard)
-    words.write([memoryview(b"abc" + GIVING_UP[:cut])])
-    words.write([memoryview(GIVING_UP[cut:] + b"def")])
-    words.write([memoryview(b"x" * 1000 + GIVING_UP[:cut])])
+    words.write([memoryview(b"abc" + lament[:cut])])
+    words.write([memoryview(lament[cut:] + b"def")])
+    words.write([memoryview(b"x" * 1000 + lament[:cut])])
     words.release()
-    assert heard.data == b"abc" + GIVING_UP + b"def" + b"x" * 1000 + GIVING_UP[:cut]
+    assert heard.data == b"abc" + lament + b"def" + b"x" * 1000 + lament[:cut]
 
 
 def test_a_cause_is_not_put_into_the_middle_of_something_else() -> None:

@@ -16,8 +16,9 @@ import pytest
 from gitaly.errors import Internal
 from gitaly.git import Launch, OwnChild, PipeReader, PipeWriter, posix_spawn
 from gitaly.hooks import HookGone, HookRun, Payload, Report, Requested, install
-from gitaly.hooks.installation import program_text
+from gitaly.hooks.installation import HooksCannotRun, program_text
 from tests.hooks.conftest import PAYLOAD, a_place, opened, started
+from tests.storage.mounts import small_disk
 from tests.transport.wires import until
 
 FAILED = b"error executing git hook\n"
@@ -396,3 +397,10 @@ def test_the_program_imports_next_to_nothing(tmp_path: Path) -> None:
     said = subprocess.run([installation.program], capture_output=True, text=True).stdout.split()
     assert {"os", "socket", "json", "struct", "re", "site"}.isdisjoint(said)
     assert {"_socket", "posix", "marshal"} <= set(said)
+
+
+def test_hooks_that_git_would_leave_out_are_not_installed(tmp_path: Path) -> None:
+    """Git runs no hook that it may not execute, says nothing, and lets the push pass."""
+    noexec = small_disk(tmp_path / "run", "size=1m,noexec")
+    with noexec as run, pytest.raises(HooksCannotRun, match="is mounted noexec"):
+        install(str(run), str(run / "hooks"))

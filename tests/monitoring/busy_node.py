@@ -16,7 +16,7 @@ from gitaly._pb.shared_pb2 import Repository
 from gitaly._pb.smarthttp_pb2 import InfoRefsRequest, PostUploadPackWithSidechannelRequest
 from gitaly._pb.ssh_pb2 import SSHReceivePackRequest, SSHUploadPackWithSidechannelRequest
 from gitaly.token import make_token
-from tests.cgroups.support import remove_root, why_no_v1
+from tests.cgroups.support import remove_root, why_no_groups
 from tests.hooks.gitlab.server import GitLabServer
 from tests.services.node_under_test import A, Node, Push, a_node_with_a_repository
 from tests.services.packets import lines
@@ -126,7 +126,7 @@ class Busy:
 @asynccontextmanager
 async def busy_node(directory: Path) -> AsyncIterator[Busy]:
     """To be asked at its `port`; with control groups where this machine lets us make them."""
-    group = "" if why_no_v1() else f"gitaly-test-{os.getpid()}"
+    group = "" if why_no_groups() else f"gitaly-test-{os.getpid()}"
     try:
         with GitLabServer().serving() as gitlab:
             extra = configuration(gitlab.url, directory, group)

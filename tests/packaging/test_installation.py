@@ -171,7 +171,7 @@ def test_a_process_that_took_over_is_watched_and_stopped_like_the_first(
     installed.run("systemctl stop gitaly")
     assert installed.run("systemctl show -P Result gitaly") == "success\n"
     assert "Gitaly shutdown" in installed.run("journalctl -u gitaly -n 5")
-    assert installed.run("find /run/gitaly -mindepth 1") == ""
+    assert installed.run("find /run/gitaly /var/lib/gitaly/run -mindepth 1") == ""
 
 
 def test_with_the_socket_unit_calls_wait_while_the_node_restarts(installed: Machine) -> None:

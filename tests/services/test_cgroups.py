@@ -1,4 +1,4 @@
-"""A node whose git runs in the v1 control groups of this machine, asked by real clients."""
+"""A node whose git runs in the control groups of this machine, asked by real clients."""
 
 import contextlib
 import os
@@ -16,7 +16,14 @@ from gitaly.transport.channel import Channel
 from gitaly.transport.pktline import DELIM, FLUSH, PktLineReader, encode
 from gitaly.transport.sideband import STDERR
 from gitaly.transport.sidechannel import InputEncoder
-from tests.cgroups.support import groups_of, left_below, remove_root, why_no_v1
+from tests.cgroups.support import (
+    controllers,
+    groups_of,
+    is_unified,
+    left_below,
+    remove_root,
+    why_no_groups,
+)
 from tests.faults.nodes import run_git
 from tests.services.node_under_test import (
     A,
@@ -28,6 +35,12 @@ from tests.services.node_under_test import (
 from tests.transport.wires import until
 
 LIMIT = 64 << 20
+OF_VERSION_1 = ["gitaly_cgroup_memory_reclaim_attempts_total"]
+OF_VERSION_2 = [
+    *(f"gitaly_cgroup_memory_events_{name}_total" for name in ("high", "max", "oom")),
+    "gitaly_cgroup_memory_pgfault_total",
+    "gitaly_cgroup_memory_pgmajfault_total",
+]
 TEXT = "git pack-objects was stopped: memory limit of repository cgroup 0 (64 MiB) is reached"
 
 
@@ -45,7 +58,7 @@ def configuration(root: str, limit: int = LIMIT, more: str = "") -> str:
 @pytest.fixture
 def root() -> Iterator[str]:
     """A group of our own, in which nothing may be left."""
-    if reason := why_no_v1():
+    if reason := why_no_groups():
         pytest.skip(reason)
     root = f"gitaly-test-{os.getpid()}"
     yield root
@@ -115,7 +128,7 @@ async def test_the_node_works_on_after_a_kill(node: Node) -> None:
     assert b"PACK" in fetched.output
 
 
-async def test_the_whole_tree_of_a_fetch_is_in_both_groups(node: Node) -> None:
+async def test_the_whole_tree_of_a_fetch_is_in_its_groups(node: Node, root: str) -> None:
     (node.work / "more").write_bytes(os.urandom(8 << 20))
     run_git("-C", str(node.work), "add", "more")
     run_git("-C", str(node.work), "commit", "--quiet", "--message=more")
@@ -146,8 +159,8 @@ async def test_the_whole_tree_of_a_fetch_is_in_both_groups(node: Node) -> None:
     await node.fetch_with("SSHUploadPackWithSidechannel", request, serve, fetched)
     assert fetched.status == ("OK", "")
     for groups in seen.values():
-        assert groups["memory"] == groups["cpu"]
-        assert groups["memory"].endswith(f"gitaly-{os.getpid()}/repos-0")
+        inside = {groups[controller] for controller in controllers()}
+        assert inside == {f"/{root}/gitaly-{os.getpid()}/repos-0"}
 
 
 def descendants(pid: int) -> list[int]:
@@ -163,7 +176,8 @@ async def test_the_metrics_show_every_group_that_exists(node: Node) -> None:
     for group in (path, f"{path}/repos-0"):
         for kind in ("anon", "active_file", "inactive_file"):
             assert node.metric("gitaly_cgroup_memory_bytes", path=group, type=kind) is not None
-        assert node.metric("gitaly_cgroup_memory_reclaim_attempts_total", path=group) is not None
+        for name in OF_VERSION_2 if is_unified() else OF_VERSION_1:
+            assert node.metric(name, path=group) is not None
         assert node.metric("gitaly_cgroup_cpu_cfs_periods_total", path=group) == 0
         assert node.metric("gitaly_cgroup_oom_kills_total", path=group) == 0
         for kind in ("user", "kernel"):
