@@ -24,6 +24,7 @@ from gitaly.observe.log import Logger
 PREFIX: Final = "gitaly-"
 REMOVAL_SECONDS: Final = 1.0  # for processes that have been killed and are not quite gone
 FIRST: Final = "repos-0"
+SPAWNER_BYTES: Final = 16 << 20  # more than a spawner process ever has, what it shares included
 MOST_SEEN: Final = 8  # repositories that are remembered for each group
 # What the kernel says of a place where nothing can be made: it belongs to somebody else, is
 # mounted read-only, has processes of its own, or lacks a controller.
@@ -41,6 +42,7 @@ class Group:
     resources: Resources
     doors: tuple[str, ...]
     kill_counter: str
+    precedence: int  # by how much git's oom_score_adj is above the node's
 
 
 class Groups:
@@ -138,6 +140,7 @@ class Groups:
                 resources=resources,
                 doors=tuple(self.hierarchy.doors(path)),
                 kill_counter=self.hierarchy.kill_counter(path),
+                precedence=_precedence(resources, self._settings.parent),
             )
         return group
 
@@ -192,6 +195,16 @@ class Groups:
         is_limit = str(error.filename).rpartition("/")[2].startswith("memory.")
         kind = PlaceUnusable if error.errno in OF_PLACE and not is_limit else CgroupsUnusable
         return kind(f"failed setting up cgroups: {what}: {error}: {advice}")
+
+
+def _precedence(*resources: Resources) -> int:
+    """So much that any git counts as larger than a spawner where a limit is reached, and no more.
+
+    The kernel adds it in thousandths of the limit; or of all memory, if it is the machine's that
+    is used up: somebody else may be at fault, and git shall not go for him.
+    """
+    limits = [found.memory_bytes for found in resources if found.memory_bytes > 0]
+    return min(500, 1 + SPAWNER_BYTES * 1000 // min(limits)) if limits else 0
 
 
 class SetupFailed(Internal):

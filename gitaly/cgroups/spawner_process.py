@@ -142,6 +142,7 @@ class SpawnerProcess:
         request = spawner_program.encode(
             group.doors,
             group.kill_counter,
+            group.precedence,
             [os.fsencode(word) for word in launch.argv],
             {os.fsencode(name): os.fsencode(value) for name, value in launch.env.items()},
         )

@@ -33,21 +33,23 @@ import sys
 PACKET_BYTES = 1 << 16  # of a request
 LONG = b"M"  # stands for a request that is longer: it is in a memory file, the fourth descriptor
 SOCKET = 0
-# In oom_score_adj, thousandths of the memory that there is, in the group or the machine. Source:
-# Linux, Documentation/filesystems/proc.rst.
-PRECEDENCE_OF_GIT = 500
-MOST_PRECEDENCE = 1000
+MOST_PRECEDENCE = 1000  # of oom_score_adj. Source: Linux, Documentation/filesystems/proc.rst
 # What a child must not inherit from the node; this process ignores them itself.
 IGNORED = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 DEFAULTED = (*IGNORED, _signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD)
 
 
 def encode(
-    doors: tuple[str, ...], counter: str, argv: list[bytes], env: dict[bytes, bytes]
+    doors: tuple[str, ...],
+    counter: str,
+    precedence: int,
+    argv: list[bytes],
+    env: dict[bytes, bytes],
 ) -> bytes:
     """A request. `doors`: the files that one writes "0" to in order to be inside the group;
-    `counter`: the file that counts the kernel's kills there, empty if there is none."""
-    return marshal.dumps((doors, counter, argv, env))
+    `counter`: the file that counts the kernel's kills there, empty if there is none;
+    `precedence`: by how much the child's oom_score_adj is above ours."""
+    return marshal.dumps((doors, counter, precedence, argv, env))
 
 
 def decode_end(packet: bytes) -> tuple[int, int, int, int, tuple[float, ...]]:
@@ -111,24 +113,26 @@ class Precedence:
         self.fd = -1
         try:
             self.fd = os.open("/proc/self/oom_score_adj", os.O_RDWR)
-            self.usual = os.pread(self.fd, 16, 0)
+            self.usual = int(os.pread(self.fd, 16, 0))
         except OSError:  # no /proc, or not ours to write
-            self.close()
-            return
-        self.of_git = b"%d" % min(MOST_PRECEDENCE, int(self.usual) + PRECEDENCE_OF_GIT)
+            self.usual = 0
+        self.now = self.usual
 
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
-
-    def raise_it(self) -> None:
-        if self.fd >= 0:
-            os.pwrite(self.fd, self.of_git, 0)
+    def raise_by(self, precedence: int) -> None:
+        self.set(min(MOST_PRECEDENCE, self.usual + precedence))
 
     def restore(self) -> None:
-        if self.fd >= 0:
-            os.pwrite(self.fd, self.usual, 0)
+        self.set(self.usual)
+
+    def set(self, value: int) -> None:
+        if value == self.now or self.fd < 0:
+            return
+        try:
+            os.pwrite(self.fd, b"%d" % value, 0)
+            self.now = value
+        except OSError:  # a sandbox that has not everything: nobody is preferred then
+            os.close(self.fd)
+            self.fd = -1
 
 
 class NotInside(Exception):
@@ -202,11 +206,11 @@ class Spawner:
 
     def start(self, request: bytes | bytearray, fds: list[int]) -> None:
         # It ends where it says; the node, who started us, wrote it.
-        doors, counter, argv, env = marshal.loads(request)  # noqa: S302
+        doors, counter, precedence, argv, env = marshal.loads(request)  # noqa: S302
         self.enter(doors, counter)
         kills = kills_in(self.group.counter)
         try:
-            self.precedence.raise_it()
+            self.precedence.raise_by(precedence)
             pid = os.posix_spawn(
                 argv[0],
                 argv,

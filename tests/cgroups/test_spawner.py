@@ -86,17 +86,28 @@ async def test_a_child_leads_its_group_and_has_no_descriptor_of_the_spawner(plac
     assert (int(status["SigIgn"], 16) & ordinary, int(status["SigBlk"], 16)) == (0, 0)
 
 
-async def test_git_is_taken_for_want_of_memory_before_the_spawner_that_watches_it(
-    place: Place,
+@pytest.mark.parametrize(
+    ("repository", "parent", "above"),
+    [(0, 0, 0), (64, 0, 251), (0, 1024, 16), (1024, 64, 251), (8, 0, 500)],
+)
+async def test_git_is_taken_for_a_limit_before_the_spawner_that_watches_it(
+    opened: Opened, repository: int, parent: int, above: int
 ) -> None:
     own = precedence("self")
     script = "cat /proc/self/oom_score_adj; sh -c 'cat /proc/self/oom_score_adj'; exec sleep 60"
-    async with place.processes.run(shell(script), ENV, cmd="sh", placement=KEY) as child:
+    limits = {
+        "repository": Resources(memory_bytes=repository << 20),
+        "parent": Resources(memory_bytes=parent << 20),
+    }
+    async with (
+        opened(**limits) as place,
+        place.processes.run(shell(script), ENV, cmd="sh", placement=KEY) as child,
+    ):
         assert child.stdout is not None
         said = b""
         while said.count(b"\n") < 2:
             said += await child.stdout.read()
-        assert [int(line) for line in said.split()] == 2 * [min(1000, own + 500)]
+        assert [int(line) for line in said.split()] == 2 * [min(1000, own + above)]
         assert precedence(parent_of(child.pid)) == own
 
 
