@@ -7,6 +7,7 @@ on the end of what they have begun. Without this nothing but SIGKILL would end s
 import os
 import sys
 import threading
+import time
 from typing import Final
 
 from gitaly.observe.log import Logger
@@ -22,8 +23,7 @@ def leave_soon(code: int, logger: Logger, seconds: float = SECONDS) -> None:
     """
 
     def leave() -> None:
-        if threading.Event().wait(seconds):
-            return
+        time.sleep(seconds)
         innermost = [place.stack[-1] for place in thread_places() if place.stack]
         logger.error(
             "threads do not come to their end: the process ends without them", at=innermost

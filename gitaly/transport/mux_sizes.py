@@ -23,7 +23,7 @@ class PieceSizes:
         """One more of so many bytes."""
         if size > 0:
             # The smallest power of 4 that is not below the size.
-            self._counts[min((((size - 1).bit_length()) + 1) // 2, POWERS)] += 1
+            self._counts[min(((size - 1).bit_length() + 1) // 2, POWERS)] += 1
             self._bytes += size
 
     def family(self, name: str, documentation: str) -> Metric:
