@@ -19,7 +19,7 @@ BIN: Final = Path(sys.executable).parent
 PATIENCE_SECONDS: Final = 20  # for what happens soon, on a busy machine too
 # The hook program of an installed Gitaly, which then serves the nodes of tests/e2e as well.
 REFERENCE_HOOKS: Final = os.environ.get("GITALY_HOOKS_REFERENCE", "")
-LEFTOVERS: Final = ("**/tmp_objdir*", "**/incoming-*", "**/tmp_pack_*", "**/*.lock")
+LEFTOVERS: Final = ("tmp_objdir*", "incoming-*", "tmp_pack_*", "*.lock")
 
 
 def wait_until(
@@ -30,6 +30,12 @@ def wait_until(
     while not happened():
         assert time.monotonic() < end, f"waited in vain: {what}"
         time.sleep(0.02)
+
+
+def below(directory: Path) -> Iterator[Path]:
+    """All that is in it; what goes away meanwhile may be left out."""
+    for place, directories, files in os.walk(directory):
+        yield from (Path(place, name) for name in (*directories, *files))
 
 
 @dataclass
@@ -156,7 +162,7 @@ class NodeProcess:
     def leftovers(self) -> list[str]:
         found = [str(x) for x in (self.storage / "+gitaly" / "tmp").glob("*")]
         for repository in self.storage.glob("*.git"):
-            found += [str(x) for pattern in LEFTOVERS for x in repository.glob(pattern)]
+            found += [str(x) for x in below(repository) if any(map(x.match, LEFTOVERS))]
         return found
 
     def git_running(self) -> list[int]:

@@ -16,7 +16,7 @@ from gitaly._pb.server_pb2 import ReadinessCheckRequest, ReadinessCheckResponse
 from gitaly._pb.shared_pb2 import Repository
 from tests.e2e.clients import ENVIRONMENT, Answer, finished, run_git
 from tests.e2e.metrics_page import MetricsPage
-from tests.e2e.node_process import BIN, NodeProcess, wait_until
+from tests.e2e.node_process import BIN, NodeProcess, below, wait_until
 from tests.storage.mounts import make_read_only, make_writable, small_disk
 
 NAMES: Final = ("full", "readonly", "gone")  # beside "default", which stays well
@@ -132,8 +132,8 @@ class Storages:
         usual = {".gitaly-metadata", "+gitaly", "a.git", "filling"}
         top = [path.name for path in self.path(storage).iterdir() if path.name not in usual]
         temporary = [str(path) for path in self.path(storage).glob("+gitaly/tmp/*")]
-        objects = (self.path(storage) / "a.git/objects").rglob("tmp_*")
-        return top + temporary + [str(path) for path in objects]
+        objects = below(self.path(storage) / "a.git/objects")
+        return top + temporary + [str(path) for path in objects if path.match("tmp_*")]
 
 
 def fill(disk: Path) -> None:

@@ -24,6 +24,7 @@ from gitaly.transport.channel import Channel
 from gitaly.transport.pktline import FLUSH, encode
 from gitaly.transport.sideband import STDERR, STDOUT, SidebandDecoder
 from gitaly.transport.sidechannel import InputEncoder
+from tests.e2e.node_process import below
 from tests.faults.nodes import Served, a_node, make_repository, run_git
 from tests.transport.wires import until
 
@@ -179,9 +180,8 @@ class Node:
     async def idle(self) -> None:
         """No git runs any more, and none has left a quarantine or half a pack behind."""
         await until(lambda: self.children() == [])
-        objects = self.repository / "objects"
-        left = [*objects.glob("tmp_objdir*"), *objects.glob("incoming-*"), *objects.rglob("tmp_*")]
-        assert left == []
+        found = below(self.repository / "objects")
+        assert [x for x in found if x.match("tmp_*") or x.match("incoming-*")] == []
 
 
 def children() -> list[int]:

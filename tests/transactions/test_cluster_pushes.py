@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitaly._pb.shared_pb2 import Repository
+from tests.e2e.node_process import below
 from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.nodes import run_git
 from tests.hooks.custom.scripts import write_hook
@@ -87,7 +88,7 @@ class Stage:
         await until(lambda: [x for x in children() if x not in self.others] == [])
         for name in NAMES:
             path = self.path(name)
-            assert [x for x in path.rglob("*") if ".lock" in x.name or "incoming" in x.name] == []
+            assert [x for x in below(path) if ".lock" in x.name or "incoming" in x.name] == []
             assert run_git("-C", str(path), "fsck", "--no-dangling") == ""
 
 

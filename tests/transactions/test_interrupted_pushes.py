@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitaly._pb.shared_pb2 import Repository
+from tests.e2e.node_process import below
 from tests.e2e.pushes.pushers import make_history, make_target
 from tests.faults.nodes import run_git
 from tests.transactions.praefect import HOLD, Link, Praefect, a_praefect
@@ -56,7 +57,7 @@ class Stage:
         run_git("-C", str(self.path), "fsck")
 
     def left(self) -> list[str]:
-        return [x.name for x in self.path.rglob("*") if ".lock" in x.name or "incoming" in x.name]
+        return [x.name for x in below(self.path) if ".lock" in x.name or "incoming" in x.name]
 
 
 @pytest.fixture
