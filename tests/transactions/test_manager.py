@@ -221,7 +221,7 @@ async def test_a_thousand_votes_leave_no_descriptor_behind(polling: Polling) -> 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(100):
                 tasks.create_task(manager.vote(polling.transaction(), Phase.PREPARED, DIGEST))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # what others have left may go meanwhile
     assert polling.link.streams == 1
 
 
