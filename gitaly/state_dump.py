@@ -10,18 +10,16 @@ others run on meanwhile. On a busy node the first twenty signals ended in a segm
 """
 
 import faulthandler
-import fcntl
 import os
 import select
 import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
-from gitaly.git.pipes import LARGE_PIPE_BYTES
+from gitaly.git.pipes import LARGE_PIPE_BYTES, enlarge_pipe
 from gitaly.inspection import Inspection
 from gitaly.observe.log import Logger
 from gitaly.observe.snapshot import Snapshot
@@ -46,8 +44,7 @@ class StateDump:
     def __enter__(self) -> Self:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)  # no stack is worth a handler that waits
-        with suppress(OSError):
-            fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+        enlarge_pipe(self._write)
         faulthandler.register(SIGNAL, self._write, all_threads=False)
         self._thread.start()
         return self

@@ -16,14 +16,14 @@ from gitaly.observe.stacks import thread_places
 SECONDS: Final = 10.0  # the end of a node whose storages answer takes a tenth of a second
 
 
-def leave_soon(code: int, logger: Logger, seconds: float = SECONDS) -> None:
-    """End the process with this exit code in so many seconds, if it has not ended until then.
+def leave_soon(code: int, logger: Logger) -> None:
+    """End the process with this exit code in ten seconds, if it has not ended until then.
 
     To be called when there is nothing left to do but to end.
     """
 
     def leave() -> None:
-        time.sleep(seconds)
+        time.sleep(SECONDS)
         innermost = [place.stack[-1] for place in thread_places() if place.stack]
         logger.error(
             "threads do not come to their end: the process ends without them", at=innermost

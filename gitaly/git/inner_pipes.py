@@ -1,11 +1,10 @@
 """The pipes between git and what git has started, which are nobody's but git's."""
 
-import fcntl
 import os
 from contextlib import suppress
 from stat import S_ISFIFO
 
-from gitaly.git.pipes import LARGE_PIPE_BYTES
+from gitaly.git.pipes import enlarge_pipe
 
 
 def enlarge_inner_pipes(pid: int) -> None:
@@ -16,8 +15,7 @@ def enlarge_inner_pipes(pid: int) -> None:
     on two cores a clone of 266 MB took 1.0 instead of 1.3 times what raw upload-pack takes, and a
     third of the CPU beyond git's own (`bench clone`).
     """
-    # Any of them may end meanwhile, and a kernel may not tell children or be out of pipe pages:
-    # the pipes work as they are.
+    # Any of them may end meanwhile, and a kernel may not tell children.
     with suppress(OSError), open(f"/proc/{pid}/task/{pid}/children") as file:
         for child in file.read().split():
             with suppress(OSError):
@@ -29,7 +27,6 @@ def _enlarge(path: str) -> None:
         return
     fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < LARGE_PIPE_BYTES:
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+        enlarge_pipe(fd)
     finally:
         os.close(fd)

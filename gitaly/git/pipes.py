@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 from gitaly.errors import Internal
@@ -19,6 +20,18 @@ RECORD_LIMIT_BYTES: Final = 16 << 20
 
 class OutputTooLarge(Internal):
     """A child wrote more than its caller is ready to hold in memory."""
+
+
+def enlarge_pipe(fd: int, size: int = LARGE_PIPE_BYTES) -> bool:
+    """Make room for so many bytes in a pipe, if the kernel lets us; whether there is.
+
+    It does not where pipe-user-pages-soft is used up: the pipe works as it is.
+    """
+    with suppress(OSError):
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < size:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
+        return True
+    return False
 
 
 class _PipeEnd:
@@ -44,11 +57,7 @@ class _PipeEnd:
 
     def enlarge(self, size: int = LARGE_PIPE_BYTES) -> None:
         """Make room for so many bytes in the pipe, if the kernel lets us."""
-        try:
-            fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, size)
-            self.is_large = True
-        except OSError:
-            return  # pipe-user-pages-soft is used up: the pipe works as it is
+        self.is_large = enlarge_pipe(self.fd, size)
 
     def _forget(self) -> None:
         raise NotImplementedError

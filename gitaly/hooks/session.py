@@ -1,7 +1,6 @@
 """One hook program while it runs, from the node's side."""
 
 import asyncio
-import fcntl
 import os
 import socket
 from array import array
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 from gitaly.errors import Cancelled
 from gitaly.git import PipeReader
-from gitaly.git.pipes import LARGE_PIPE_BYTES
+from gitaly.git.pipes import enlarge_pipe
 from gitaly.hooks import wire
 from gitaly.hooks.payload import VARIABLE, Payload
 
@@ -100,8 +99,7 @@ class HookRun:
 
     def enlarge(self) -> None:
         """Make room for 1 MiB between the program and git, if the kernel lets us."""
-        with suppress(OSError):
-            fcntl.fcntl(self.stdout, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+        enlarge_pipe(self.stdout)
 
     def close(self) -> None:
         """Give the descriptors back: git sees the end of its output when the program has ended."""
